@@ -1,0 +1,8 @@
+"""Simulators and their Gymnasium environments. Importing this package registers the environments.
+
+    gymnasium.make("handrail.envs:handrail/LLMRouting-v0")
+"""
+
+from .common import register_once
+
+register_once("handrail/LLMRouting-v0", "handrail.envs.llm_serving.environment:LLMRoutingEnv")

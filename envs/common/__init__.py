@@ -1,0 +1,7 @@
+"""What all domains share: observation layouts, episode windows and registration."""
+
+from .layout import Field, Layout
+from .registration import register_once
+from .windows import SPLITS, EpisodeWindows
+
+__all__ = ["SPLITS", "EpisodeWindows", "Field", "Layout", "register_once"]

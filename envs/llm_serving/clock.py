@@ -1,0 +1,29 @@
+"""SimPy's environment with events at exact absolute times.
+
+`simpy.Environment.schedule` takes a delay, and ``now + (t - now)`` is not ``t`` in floating point. Step boundaries are
+computed in closed form and must be bit-identical however they were reached, so events are pushed at their time itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from heapq import heappush
+from typing import Any
+
+import simpy
+
+# Order of simultaneous events: outages, then arrivals, then step boundaries in the order of the replicas.
+OUTAGE, ARRIVAL, BOUNDARY = 0, 1, 2
+
+
+class Clock(simpy.Environment):
+    """A SimPy environment whose events are called back at absolute times."""
+
+    def at(self, time_s: float, callback: Callable[[simpy.Event], Any], priority: int) -> simpy.Event:
+        """Call ``callback(event)`` at ``time_s`` (>= now); among simultaneous events lower ``priority`` goes first."""
+        event = simpy.Event(self)
+        event._ok = True
+        event._value = None
+        event.callbacks.append(callback)  # type: ignore[union-attr]
+        heappush(self._queue, (time_s, priority, next(self._eid), event))  # type: ignore[arg-type]
+        return event

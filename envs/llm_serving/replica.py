@@ -1,0 +1,643 @@
+"""One replica: an engine with continuous batching at iteration level, after vLLM v1's scheduler.
+
+Time only passes in steps. A run of decode steps of an unchanged batch is one *record*: with the batch's context growing
+by one token a sequence and step, step j takes ``a + b (j - 1)`` seconds, so its boundary is ``anchor + S(j)`` with
+``S(j) = a j + b j (j - 1) / 2``. The replica sleeps over all boundaries at which nothing can change and is woken early
+when a request arrives; `stepwise` replicas visit every boundary and decide every step in full, as the oracle that the
+skipping is tested against. Both evaluate the same expression, so their timestamps are equal bit for bit.
+
+What can change a batch, and so ends a sleep: a completion (a heap of finishing steps), a knot of the latency model, KV
+blocks running out (found from a histogram of the sequences' positions in their last block), and an arrival that might be
+admitted. A waiting request that did not fit stays blocked until blocks or places are released, for until then both only
+get fewer.
+
+With asynchronous scheduling step m + 1 is decided when step m starts. Where that decision cannot differ from "the same
+sequences again" it is made late, when step m ends.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections import deque
+from heapq import heappop, heappush
+from typing import Protocol
+
+from simpy import Event
+
+from .clock import BOUNDARY, Clock
+from .config import ReplicaConfig
+from .kv_cache import Extent, KVCache
+from .request import Request
+
+# Columns of a step record: start [s], first step's length [s], its growth a step [s], steps, measured sequences that
+# got a token each step, sequences decoding, context tokens they read in the first step.
+RECORD_WIDTH = 7
+
+Chunk = tuple[Request, int, bool]  # request, tokens, whether it completes what is known of the request
+
+
+class Sink(Protocol):
+    """What a replica tells its fleet."""
+
+    def token_after_prefill(self, request: Request, now_s: float) -> None:
+        """The first token, or the next one after a preemption, has been emitted."""
+        ...
+
+    def finished(self, request: Request, replica: Replica, now_s: float) -> None:
+        """The last token has been emitted and the request's place and blocks are free."""
+        ...
+
+    def range_ended(self, request: Request, replica: Replica, end_record: int) -> None:
+        """A preempted or displaced request has no gaps in the records from ``end_record`` on."""
+        ...
+
+    def extra_gap(self, request: Request, gap_s: float) -> None:
+        """A token gap that is no step of a record."""
+        ...
+
+    def report(self, replica: Replica, now_s: float) -> None:
+        """The replica's batch or queue has changed; called only if ``reporting``."""
+        ...
+
+
+class Replica:
+    """Engine state and its scheduler (preset ``vllm-v1``; `v0.ReplicaV0` has the other preset)."""
+
+    reporting = False
+
+    def __init__(self, index: int, config: ReplicaConfig, clock: Clock, sink: Sink, stepwise: bool) -> None:
+        assert config.latency is not None
+        assert config.kv_capacity_tokens is not None
+        assert config.max_num_seqs is not None
+        assert config.max_num_batched_tokens is not None
+        self.index = index
+        self.config = config
+        self.clock = clock
+        self.sink = sink
+        self.stepwise = stepwise
+        self.latency = config.latency
+        self.block_size = config.block_size
+        self.max_num_seqs = config.max_num_seqs
+        self.token_budget = config.max_num_batched_tokens
+        self.total_blocks = config.kv_capacity_tokens // config.block_size
+        self.is_async = bool(config.async_scheduling)
+        self.prefix_caching = bool(config.prefix_caching)
+        self.overhead_s = config.step_overhead_s
+        self._pad = config.pad_table()
+        self._priority = BOUNDARY + index
+        self.up = True
+        self.records = array("d")
+        self.record_count = 0
+        self._reset()
+
+    def _reset(self) -> None:
+        self.kv = KVCache(self.total_blocks)
+        self.waiting: deque[Request] = deque()
+        self.running: dict[Request, None] = {}  # in the order of admission
+        self.pending_tokens = 0  # known tokens of waiting and running requests that no step has computed yet
+        self.busy = False
+        self.step = 0  # decode steps ended
+        # The decoding sequences of the latest decided step, as sums: number, measured number, sum of (context - step),
+        # and how many of them take a new block at the steps congruent to h modulo the block size.
+        self.n = 0
+        self.m = 0
+        self.base_sum = 0
+        self.phases = [0] * self.block_size
+        self.finishing: list[tuple[int, int, Request]] = []  # heap of (finishing step, order of admission, request)
+        self.covered = 0  # the decode step up to which blocks are allocated
+        self.chunks: list[Chunk] = []  # prompt chunks of the step that runs
+        self.partial: Request | None = None  # the one running request with prompt left to schedule; always the last
+        self.blocked = False  # the head of waiting did not fit, and nothing has been released since
+        # Asynchronous scheduling: the next step, where it has been decided already.
+        self.decided = False
+        self.next_chunks: list[Chunk] = []
+        self.leavers: list[Request] = []
+        self.in_flight_victims: list[Request] = []
+        self._changed = False  # the decoding set changed since the record was opened
+        # The open record.
+        self.open = False
+        self.anchor_s = 0.0
+        self.a_s = 0.0
+        self.b_s = 0.0
+        self.j = 0  # steps of the record that have ended
+        self.j_limit = 0  # steps of the record until the latency model's next knot
+        self.record_m = 0
+        self.record_n = 0
+        self.record_kv = 0
+        self._wake: Event | None = None
+        self._wake_j = 0
+        self._order = 0
+        self._preempted = 0
+
+    # Arrivals
+
+    def enqueue(self, request: Request, now_s: float) -> None:
+        """A request joins the waiting queue; it may join the batch at the first boundary at or after now."""
+        waiting = self.waiting
+        waiting.append(request)
+        self.pending_tokens += request.pending
+        if not self.busy:
+            if self._wake is None:
+                self._wake = self.clock.at(now_s, self._on_boundary, self._priority)
+        elif len(waiting) == 1 and len(self.running) < self.max_num_seqs:
+            self.blocked = False
+            self._wake_at_or_after(now_s)
+        if self.reporting:
+            self.sink.report(self, now_s)
+
+    def fits(self, request: Request) -> bool:
+        """Whether the request can ever be served here."""
+        tokens = request.prompt + request.output
+        return tokens <= self.config.max_model_len and -(-tokens // self.block_size) <= self.total_blocks
+
+    def _wake_at_or_after(self, now_s: float) -> None:
+        """Bring the wake-up forward to the record's first boundary at or after ``now_s``."""
+        if self._wake_j - self.j <= 1:
+            return
+        j = self._steps_before(now_s) + 1
+        if j < self._wake_j:
+            self._sleep_until(j)
+
+    def _steps_before(self, now_s: float) -> int:
+        """Steps of the open record whose boundary lies before ``now_s`` (at least those visited)."""
+        a, b, anchor = self.a_s, self.b_s, self.anchor_s
+        span = now_s - anchor
+        p = a - 0.5 * b
+        root = math.sqrt(p * p + 2.0 * b * span) if b else p
+        estimate = 2.0 * span / (p + root) if p + root > 0.0 else 0.0
+        low, high = self.j, self._wake_j
+        j = int(estimate) if estimate < high else high
+        if j < low:
+            j = low
+        # The estimate is good to rounding; the comparison with the boundaries themselves decides.
+        while j > low and not anchor + (a * j + b * (j * (j - 1) * 0.5)) < now_s:
+            j -= 1
+        while j < high and anchor + (a * (j + 1) + b * ((j + 1) * j * 0.5)) < now_s:
+            j += 1
+        return j
+
+    def _sleep_until(self, j: int) -> None:
+        self._wake_j = j
+        time_s = self.anchor_s + (self.a_s * j + self.b_s * (j * (j - 1) * 0.5))
+        self._wake = self.clock.at(time_s, self._on_boundary, self._priority)
+
+    # Boundaries
+
+    def _on_boundary(self, event: Event) -> None:
+        if event is not self._wake:
+            return  # a later wake-up that was brought forward, or an outage came between
+        self._wake = None
+        now_s = self.clock.now
+        if self.busy:
+            self.step += self._wake_j - self.j
+            self.j = self._wake_j
+            self._end_step(now_s)
+        self._start_step(now_s)
+
+    def _end_step(self, now_s: float) -> None:
+        step = self.step
+        chunks = self.chunks
+        if self.decided:
+            leavers = self.leavers
+        else:
+            if self.covered < step:
+                self._cover_through(step)
+            finishing = self.finishing
+            leavers = self._pop_leavers(step) if finishing and finishing[0][0] <= step else []
+        if chunks or leavers or self._changed:
+            self._close_record()
+        ended: list[Request] = leavers
+        if chunks:
+            ended = leavers.copy()
+            for request, _, completes in chunks:
+                if completes:
+                    self._emit(request, now_s)
+                    if not self.decided:
+                        self._join(request, step)
+                    if request.leaving:
+                        ended.append(request)
+            self.chunks = []
+        if self.in_flight_victims:
+            for request in self.in_flight_victims:
+                request.last_token_s = now_s
+                if request.first_record >= 0:
+                    self.sink.range_ended(request, self, self.record_count)
+                    request.first_record = -1
+            self.in_flight_victims = []
+        if self.is_async and not self.decided and self.covered <= step:
+            self._cover_through(step + 1)
+        for request in ended:
+            self._finish(request, now_s)
+
+    def _emit(self, request: Request, now_s: float) -> None:
+        """The step that computed the last known token of a request has ended: it emits a token."""
+        self.sink.token_after_prefill(request, now_s)
+        request.last_token_s = now_s
+        if request.finish_step >= 0 or not self.decided:
+            request.first_record = self.record_count
+
+    def _join(self, request: Request, step: int) -> None:
+        """After ``step``, which emits a token of the request, it decodes; or it leaves, if that token is its last."""
+        emitted = request.generated + 1
+        if emitted == request.output:
+            request.generated = emitted
+            request.leaving = True
+            return
+        base = request.prompt + request.generated - step
+        request.generated_base = emitted - step
+        request.finish_step = request.output - emitted + step
+        self.n += 1
+        self.base_sum += base
+        self.m += request.measured
+        self.phases[(1 - base) % self.block_size] += 1
+        heappush(self.finishing, (request.finish_step, request.order, request))
+
+    def _leave(self, request: Request) -> None:
+        """The request is not among the decoding sequences of the next step."""
+        base = request.prompt + request.generated_base - 1
+        self.n -= 1
+        self.base_sum -= base
+        self.m -= request.measured
+        self.phases[(1 - base) % self.block_size] -= 1
+
+    def _pop_leavers(self, step: int) -> list[Request]:
+        """Those whose last token is emitted by ``step``, in the order of admission."""
+        finishing = self.finishing
+        leavers = []
+        while finishing and finishing[0][0] <= step:
+            finish_step, order, request = heappop(finishing)
+            if request.finish_step == finish_step and request.order == order:  # else it was preempted since
+                self._leave(request)
+                request.leaving = True
+                leavers.append(request)
+        return leavers
+
+    def _finish(self, request: Request, now_s: float) -> None:
+        del self.running[request]
+        blocks = -(-(request.prompt + request.output - 1) // self.block_size)
+        held = request.held
+        if held:
+            if request.preemptions:
+                self.kv.forget(held, -1 - request.row)
+            self.kv.release(held, blocks - sum(e.length for e in held))
+        else:
+            self.kv.release_anonymous(blocks)
+        self.blocked = False
+        self.sink.finished(request, self, now_s)
+
+    def _start_step(self, now_s: float) -> None:
+        step = self.step
+        if not self.is_async:
+            chunks = self._schedule(step + 1, now_s)
+            if not chunks and not self.n and self.waiting:
+                chunks = self._schedule(step + 1, now_s)
+        elif self.decided:
+            chunks = self.next_chunks
+            self.next_chunks = []
+            self.decided = False
+        else:
+            chunks = []
+        if not chunks and not self.n:
+            if self.is_async:
+                chunks = self._schedule(step + 1, now_s)
+            if not chunks and not self.n:
+                self._idle(now_s)
+                return
+        self._begin(now_s, chunks, self.n, self.m)
+        if self.is_async:
+            self._decide_ahead(now_s)
+        self._sleep()
+
+    def _idle(self, now_s: float) -> None:
+        self._close_record()
+        self.busy = False
+        if self.reporting:
+            self.sink.report(self, now_s)
+
+    def _begin(self, now_s: float, chunks: list[Chunk], n: int, m: int) -> None:
+        """Start a step with ``n`` decoding sequences: go on with the open record if nothing changed, else open one."""
+        self.chunks = chunks
+        self.busy = True
+        if self.open:
+            if not chunks and not self._changed and self.j < self.j_limit:
+                return
+            self._close_record()
+        kv_tokens = self.base_sum + n * (self.step + 1) if n else 0
+        self.open = True
+        self._changed = False
+        self.anchor_s = now_s
+        self.j = 0
+        self.record_m = m
+        self.record_n = n
+        self.record_kv = kv_tokens
+        if chunks:
+            tokens, work = 0, 0.0
+            for request, size, _ in chunks:
+                tokens += size
+                work += size * (request.computed - size + (size + 1) * 0.5)
+            self.a_s = self.overhead_s + self.latency.step_s(tokens, work, n, kv_tokens)
+            self.b_s = 0.0
+            self.j_limit = 1
+        else:
+            padded = self._pad[n] if n < len(self._pad) else n
+            latency = self.latency
+            self.a_s = self.overhead_s + latency.step_s(0, 0.0, padded, kv_tokens)
+            slope, knot = latency.kv.piece(kv_tokens)
+            self.b_s = slope * n
+            self.j_limit = 1 << 60 if knot == math.inf else math.ceil((knot - kv_tokens) / n)
+        if self.reporting:
+            self.sink.report(self, now_s)
+
+    def _close_record(self) -> None:
+        if self.open:
+            self.open = False
+            self.records.extend(
+                (self.anchor_s, self.a_s, self.b_s, self.j, self.record_m, self.record_n, self.record_kv)
+            )
+            self.record_count += 1
+
+    # How long to sleep
+
+    def _sleep(self) -> None:
+        if (
+            self.chunks
+            or self.decided
+            or self.stepwise
+            # After a preemption nothing was admitted: the head of waiting is tried again at the next boundary.
+            or (self.waiting and not self.blocked and len(self.running) < self.max_num_seqs)
+        ):
+            self._sleep_until(self.j + 1)
+            return
+        finishing = self.finishing
+        while True:  # drop what was preempted since
+            finish_step, order, request = finishing[0]
+            if request.finish_step == finish_step and request.order == order:
+                break
+            heappop(finishing)
+        k = finish_step - self.step
+        if self.j_limit - self.j < k:
+            k = self.j_limit - self.j
+        # Blocks are taken for steps up to step + k, and with asynchronous scheduling for one more.
+        ahead = self.step + k + 1 - self.covered
+        if self.n * (ahead // self.block_size + 1) > self.kv.free:
+            most = self._last_coverable_step() - self.is_async - self.step
+            if most < k:
+                k = most
+        self._sleep_until(self.j + k)
+
+    def _last_coverable_step(self) -> int:
+        """The last decode step for which the free blocks suffice, if the decoding sequences stay as they are."""
+        size = self.block_size
+        rounds, left = divmod(self.kv.free, self.n)
+        step = self.covered + rounds * size
+        phases = self.phases
+        for _ in range(size):
+            need = phases[(step + 1) % size]
+            if need > left:
+                break
+            left -= need
+            step += 1
+        return step
+
+    def _cover_through(self, step: int) -> None:
+        """Take the blocks of the decoding sequences up to ``step``; it is known that they suffice."""
+        size = self.block_size
+        phases = self.phases
+        rounds, rest = divmod(step - self.covered, size)
+        need = rounds * self.n
+        for i in range(self.covered + 1, self.covered + rest + 1):
+            need += phases[i % size]
+        if need:
+            self.kv.take(need)
+        self.covered = step
+
+    # Decisions
+
+    def _decide_ahead(self, now_s: float) -> None:
+        """Asynchronous scheduling: decide the step after the one that has just started, unless that can wait."""
+        step = self.step + 1  # the step that has just started
+        chunks = self.chunks
+        if not (
+            self.stepwise
+            or self.partial is not None
+            or (self.waiting and not self.blocked and len(self.running) < self.max_num_seqs)
+        ):
+            most = self.n + len(chunks)
+            if self.kv.free >= most + most * ((step + 1 - self.covered) // self.block_size):
+                return
+            if not chunks and self._last_coverable_step() > step:
+                return
+        finishing = self.finishing
+        self.leavers = self._pop_leavers(step) if finishing and finishing[0][0] <= step else []
+        joined = False
+        for request, _, completes in chunks:
+            if completes:
+                self._join(request, step)
+                joined = True
+        preempted = self._preempted
+        self.next_chunks = self._schedule(step + 1, now_s)
+        changed = joined or bool(self.leavers) or preempted != self._preempted
+        self._changed = self._changed or changed
+        self.decided = changed or bool(self.next_chunks) or bool(chunks)
+
+    def _schedule(self, step: int, now_s: float) -> list[Chunk]:
+        """Decide ``step``: blocks for the decoding sequences, the next chunk of the partial prompt, admissions."""
+        before = self._preempted
+        if self.covered < step:
+            if self.covered < step - 1:
+                self._cover_through(step - 1)
+            need = self.phases[step % self.block_size]
+            if need <= self.kv.free:
+                if need:
+                    self.kv.take(need)
+            else:
+                self._cover_or_preempt(step, now_s)
+            self.covered = step
+        chunks: list[Chunk] = []
+        budget = self.token_budget - self.n
+        request = self.partial
+        if request is not None and budget > 0:
+            known = request.prompt + request.generated
+            size = min(known - request.computed, budget)
+            blocks = -(-(request.computed + size) // self.block_size) + request.computed // -self.block_size
+            if blocks > self.kv.free:
+                self._preempt(request, step, now_s)
+            else:
+                chunks.append(self._take_chunk(request, known, size, blocks))
+                budget -= size
+        if self.waiting and before == self._preempted and (self.stepwise or not self.blocked):
+            self._admit(chunks, budget, now_s)
+        return chunks
+
+    def _take_chunk(self, request: Request, known: int, size: int, blocks: int) -> Chunk:
+        start = request.computed
+        self.kv.take(blocks)
+        request.computed = start + size
+        self.pending_tokens -= size
+        if request.keys and self.prefix_caching:
+            self._fill_prompt(request, start // self.block_size, request.computed // self.block_size)
+        completes = request.computed == known
+        self.partial = None if completes else request
+        return (request, size, completes)
+
+    def _fill_prompt(self, request: Request, first: int, stop: int) -> None:
+        """Blocks ``first ... stop`` of the prompt are computed: others may find them."""
+        assert request.keys is not None
+        assert request.held is not None
+        stop = min(stop, request.own_start)
+        position = 0
+        for key, full in request.keys:
+            if position + full > first:
+                start = max(first - position, 0)
+                end = min(stop - position, full)
+                if end <= start:
+                    return
+                self.kv.fill(request.held, key, start, end)
+            position += full
+
+    def _admit(self, chunks: list[Chunk], budget: int, now_s: float) -> None:
+        waiting, running, kv = self.waiting, self.running, self.kv
+        size = self.block_size
+        while waiting and budget > 0 and len(running) < self.max_num_seqs:
+            request = waiting[0]
+            known = request.prompt + request.generated
+            hit = 0
+            found = None
+            need = -(-known // size)
+            if self.prefix_caching and (request.keys or request.preemptions):
+                keys = request.keys or []
+                if request.preemptions:
+                    keys = [*keys, (-1 - request.row, need)]
+                found = kv.find(keys, (known - 1) // size)
+                hit = sum(used for _, used in found)
+                # A hit that is free takes a free block just as a new one does.
+                need -= sum(used for extent, used in found if extent.refs)
+            if need > kv.free:
+                self.blocked = True
+                return
+            waiting.popleft()
+            request.held = []
+            if found:
+                request.held = kv.hold(found, (r.held for r in running if r.held))
+            request.computed = hit * size
+            self.pending_tokens += known - request.computed - request.pending
+            request.order = self._order
+            self._order += 1
+            running[request] = None
+            if request.scheduled_s < 0.0:
+                request.scheduled_s = now_s
+            chunk = min(known - request.computed, budget)
+            blocks = -(-(request.computed + chunk) // size) - hit
+            chunks.append(self._take_chunk(request, known, chunk, blocks))
+            request.pending = 0
+            budget -= chunk
+
+    def _cover_or_preempt(self, step: int, now_s: float) -> None:
+        """Give each decoding sequence its block in the order of admission; the last running ones make room."""
+        size = self.block_size
+        kv = self.kv
+        for request in list(self.running):
+            if request.finish_step < 0 or request.leaving or request not in self.running:
+                continue
+            if (request.prompt + request.generated_base - 1 + step) % size != 1 % size:
+                continue
+            while kv.free < 1:
+                victim = next(r for r in reversed(self.running) if not r.leaving)
+                self._preempt(victim, step, now_s)
+                if victim is request:
+                    break
+            else:
+                kv.take(1)
+
+    def _preempt(self, request: Request, step: int, now_s: float) -> None:
+        """Free everything the request holds and put it at the head of waiting; ``step`` is the one being decided."""
+        self._preempted += 1
+        ended_s = step - 1  # the last step whose tokens of this request are emitted
+        computed = request.computed
+        decoding = request.finish_step >= 0
+        if decoding:
+            self._leave(request)
+            computed = request.prompt + request.generated_base - 1 + ended_s
+            request.generated = request.generated_base + ended_s
+            request.finish_step = -1
+        del self.running[request]
+        if self.partial is request:
+            self.partial = None
+        blocks = -(-computed // self.block_size)
+        held = request.held or []
+        if self.prefix_caching:
+            self._fill_own(request, held, computed // self.block_size)
+        self.kv.release(held, blocks - sum(e.length for e in held))
+        request.held = None
+        if decoding and self.is_async:
+            self.in_flight_victims.append(request)  # the step that runs still emits its token
+        elif decoding:
+            self._close_record()
+            self.sink.range_ended(request, self, self.record_count)
+            request.first_record = -1
+            request.last_token_s = now_s
+        self._changed = True
+        known = request.prompt + request.generated
+        self.pending_tokens += known if decoding else request.computed
+        request.computed = 0
+        request.pending = known
+        request.preemptions += 1
+        self.waiting.appendleft(request)
+        self.blocked = False
+
+    def _fill_own(self, request: Request, held: list[Extent], full_blocks: int) -> None:
+        """The request may find its own tokens' blocks again when it is recomputed, as far as they are still there."""
+        filled = sum(e.length for e in held)
+        if full_blocks > max(filled, request.own_start):
+            start = max(filled, request.own_start) - request.own_start
+            self.kv.fill(held, -1 - request.row, start, full_blocks - request.own_start)
+
+    # Outages
+
+    def go_down(self, now_s: float) -> list[Request]:
+        """Lose everything; return the displaced requests, running ones first, each in its queue's order.
+
+        Tokens emitted so far are kept, those of the step that runs are lost.
+        """
+        last_token_s = now_s
+        if self.open:
+            ended = self._steps_before(now_s)
+            self.step += ended - self.j
+            self.j = ended
+            last_token_s = self.anchor_s + (self.a_s * ended + self.b_s * (ended * (ended - 1) * 0.5))
+            self._close_record()
+        for request, _, completes in self.chunks:
+            if completes and request.leaving and request.finish_step < 0:
+                request.generated -= 1
+        for request in self.in_flight_victims:
+            request.generated -= 1
+            self._displace(request, last_token_s)
+        displaced = [*self.running, *self.waiting]
+        for request in self.running:
+            if request.finish_step >= 0:
+                request.generated = request.generated_base + self.step
+            self._displace(request, last_token_s)
+        for request in displaced:
+            request.finish_step = -1
+            request.leaving = False
+            request.held = None
+            request.computed = 0
+            request.pending = request.prompt + request.generated
+        self._reset()
+        self.up = False
+        if self.reporting:
+            self.sink.report(self, now_s)
+        return displaced
+
+    def _displace(self, request: Request, last_token_s: float) -> None:
+        if request.first_record >= 0:
+            self.sink.range_ended(request, self, self.record_count)
+            request.first_record = -1
+            request.last_token_s = last_token_s
+
+    def come_up(self, now_s: float) -> None:
+        """Take requests again, with an empty cache."""
+        self.up = True
+        if self.reporting:
+            self.sink.report(self, now_s)

@@ -1,0 +1,85 @@
+"""A request while it is in the system; its row in the result columns is written when it ends."""
+
+from __future__ import annotations
+
+from .kv_cache import Extent
+
+
+class Request:
+    """One request in flight.
+
+    Attributes:
+        row: Row of the trace.
+        arrival_s, prompt, output: As in the trace ([s], [tokens], [tokens]).
+        generated: Output tokens emitted so far; while decoding it lags, see `generated_base`.
+        computed: Known tokens whose KV is computed or being computed (while in prefill).
+        pending: Uncomputed prompt tokens that its replica reports for it.
+        generated_base: While decoding, ``generated = generated_base + step`` at the end of decode step ``step``.
+        finish_step: The decode step that emits its last token; -1 when it is not decoding.
+        held: Extents of cached content that it holds, in block order.
+        keys: (content key, full blocks) of its prompt's chunks.
+        first_record: Number of the first step record that has gaps of its; -1 when it is not decoding.
+        leaving: Its last token is in flight: it is not scheduled and keeps its place until that step has ended.
+        order: Its replica's running count of admissions when it was admitted last.
+        scheduled_s, first_token_s, last_token_s: When that happened, -1 before [s].
+        own_start: Blocks of its prompt that have keys; later ones are its own.
+        label, estimate: Its class, and the output length the router expected when it sent it [tokens].
+        decision: Number of the router's decision that sent it.
+        chunk_keys: Its prefix blocks in the trace, once a router has looked at them.
+        measured: Whether it counts.
+    """
+
+    __slots__ = (
+        "arrival_s",
+        "chunk_keys",
+        "computed",
+        "decision",
+        "estimate",
+        "finish_step",
+        "first_record",
+        "first_token_s",
+        "generated",
+        "generated_base",
+        "held",
+        "keys",
+        "label",
+        "last_token_s",
+        "leaving",
+        "measured",
+        "order",
+        "output",
+        "own_start",
+        "pending",
+        "preemptions",
+        "prompt",
+        "replica",
+        "row",
+        "scheduled_s",
+    )
+
+    def __init__(self, row: int, arrival_s: float, prompt: int, output: int, measured: bool) -> None:
+        self.row = row
+        self.arrival_s = arrival_s
+        self.prompt = prompt
+        self.output = output
+        self.measured = measured
+        self.generated = 0
+        self.computed = 0
+        self.pending = prompt
+        self.generated_base = 0
+        self.finish_step = -1
+        self.first_record = -1
+        self.preemptions = 0
+        self.replica = -1
+        self.leaving = False
+        self.scheduled_s = -1.0
+        self.first_token_s = -1.0
+        self.last_token_s = -1.0
+        self.held: list[Extent] | None = None
+        self.keys: list[tuple[int, int]] | None = None
+        self.own_start = 0
+        self.label = 0
+        self.estimate = 0.0
+        self.order = 0
+        self.decision = -1
+        self.chunk_keys: list[int] | None = None

@@ -1,0 +1,152 @@
+"""The arms of a comparison: the same requests under the fallback, the policy alone, the policy behind its guard."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..envs.common import Layout
+from ..envs.llm_serving.metrics import compute_metrics, ttft_s
+from ..policies import make_heuristic, make_policy
+from ..policies.guards import GuardConfig, GuardedPolicy, build_guard
+from ..traces.errors import HandrailError
+from .replay import peak_rss_mb, replay
+from .report.figure import Curve
+from .report.run_folder import dump_parquet, dump_table
+from .scenario import Prepared
+
+RESULT_COLUMNS = (
+    "arrival_s",
+    "prompt_tokens",
+    "output_tokens",
+    "scheduled_s",
+    "first_token_s",
+    "finish_s",
+    "tokens_generated",
+    "preemptions",
+    "replica",
+    "status",
+    "measured",
+    "longest_gap_s",
+    "gap_p99_s",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One run of a comparison.
+
+    Attributes:
+        name: ``fallback``, ``unguarded``, ``guarded``, or ``placebo-1`` and so on.
+        policy: What ``--policy`` takes; ignored by fallback and placebo.
+        guard: The guard's config; set for the guarded arm only.
+        tie_seed: Other tie-breaks for the placebo; None elsewhere.
+    """
+
+    name: str
+    policy: str
+    guard: GuardConfig | None = None
+    tie_seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ArmResult:
+    """What one arm gave.
+
+    Attributes:
+        name: The arm's name.
+        entry: Its part of the JSON, without wall-clock values.
+        simulate_s: Wall seconds inside the simulator.
+        peak_rss_mb: Most memory of the process that ran it, in megabytes.
+        timing: Wall seconds by where they went.
+        longest_sojourn_s: Longest time in the system of a finished request.
+        curve: Measured requests for the figure; None if the arm failed.
+        results_parquet: Result columns; None if the arm failed.
+        decisions_parquet: The guard's decision log; None for the other arms.
+        guard_states: Spans (start_s, end_s, state) in which the guard was not closed.
+    """
+
+    name: str
+    entry: dict[str, Any]
+    simulate_s: float
+    peak_rss_mb: float
+    timing: dict[str, float]
+    longest_sojourn_s: float = 0.0
+    curve: Curve | None = None
+    results_parquet: bytes | None = None
+    decisions_parquet: bytes | None = None
+    guard_states: tuple[tuple[float, float, str], ...] = field(default=())
+
+
+def run_arm(prepared: Prepared, arm: Arm) -> ArmResult:
+    """Replay one arm. The same arm gives the same result in any process.
+
+    Raises:
+        HandrailError: The policy cannot be built, or the fallback itself failed.
+    """
+    scenario, seed = prepared.scenario, prepared.scenario.seed
+    guarded: list[GuardedPolicy] = []
+
+    def build(layout: Layout) -> Any:
+        if arm.name not in ("unguarded", "guarded"):
+            return make_heuristic(scenario.fallback, layout, seed, tie_seed=arm.tie_seed)
+        policy = make_policy(arm.policy, layout, seed)
+        if arm.guard is None:
+            return policy
+        fallback = make_heuristic(scenario.fallback, layout, seed)
+        guarded.append(GuardedPolicy(policy, fallback, build_guard(arm.guard, layout), layout))
+        return guarded[0]
+
+    def shadow(layout: Layout) -> Any:
+        return make_heuristic(scenario.fallback, layout, seed)
+
+    run = replay(
+        prepared.fleet,
+        prepared.trace,
+        build,
+        scenario.objective,
+        measured=prepared.measured,
+        seed=seed,
+        shadow=shadow if arm.name == "unguarded" else None,
+    )
+    timing = asdict(run.timing)
+    if run.failure is not None:
+        if arm.name != "unguarded":
+            where = f"at decision {run.failure.at_decision}: {run.failure.reason}"
+            raise HandrailError(f"the {arm.name} run failed {where}; nothing stands behind it")
+        entry = {"failed": run.failure.reason, "at_decision": run.failure.at_decision}
+        return ArmResult(arm.name, entry, run.timing.simulate_s, peak_rss_mb(), timing)
+    results = run.results
+    entry: dict[str, Any] = {"requests": len(prepared.trace), **compute_metrics(results, scenario.objective)}
+    if arm.name == "unguarded":
+        entry["differs_from_fallback"] = run.decisions.differing_share()
+    for policy in guarded:
+        entry["availability"] = policy.availability
+        entry["interventions"] = dict(sorted(policy.interventions.items()))
+        entry["differs_from_fallback"] = policy.difference
+    measured = np.asarray(results.measured)
+    sojourn = np.asarray(results.finish_s) - np.asarray(results.arrival_s)
+    return ArmResult(
+        arm.name,
+        entry,
+        run.timing.simulate_s,
+        peak_rss_mb(),
+        timing,
+        longest_sojourn_s=float(np.nanmax(sojourn)) if np.isfinite(sojourn).any() else 0.0,
+        curve=Curve(np.asarray(results.arrival_s)[measured], ttft_s(results)[measured]),
+        results_parquet=dump_parquet({name: np.asarray(getattr(results, name)) for name in RESULT_COLUMNS}),
+        decisions_parquet=dump_table(guarded[0].recorder.to_table()) if guarded else None,
+        guard_states=_open_spans(guarded[0], float(prepared.trace.arrival_s[-1])) if guarded else (),
+    )
+
+
+def _open_spans(policy: GuardedPolicy, end_s: float) -> tuple[tuple[float, float, str], ...]:
+    """Spans in which the guard was open or half-open."""
+    transitions = policy.guard.supervisor.transitions
+    if not transitions:
+        return ()
+    ends = [t.now_s for t in transitions[1:]] + [max(end_s, transitions[-1].now_s)]
+    spans = [(t.now_s, end, t.after.label) for t, end in zip(transitions, ends, strict=True)]
+    return tuple(span for span in spans if span[2] != "closed")

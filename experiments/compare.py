@@ -1,0 +1,282 @@
+"""Fallback, learned policy alone and learned policy behind its guard, on the same requests."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..envs.common import Layout
+from ..envs.llm_serving import layout_for
+from ..envs.llm_serving.metrics import QUANTILES
+from ..policies import make_policy
+from ..policies.guards import GuardConfig
+from ..traces import RequestTrace
+from .arms import Arm, ArmResult, run_arm
+from .capacity import measure_capacity
+from .guarding import calibrated, calibration_jobs, guard_thresholds, run_calibration
+from .pool import run_jobs
+from .provenance import source_hash, versions
+from .report.figure import draw_comparison
+from .report.run_folder import MARKER_KEY, dump_json
+from .scenario import Prepared, Scenario, prepare
+from .splits import cut_split, gap_note
+
+MAIN_ARMS = ("fallback", "unguarded", "guarded")
+LATENCIES = ("ttft_s", "tbt_s", "e2e_s")
+"""Metrics whose ratios to the fallback's are shown."""
+
+GAIN_OF = (("ttft_s", "p99"), ("e2e_s", "p99"))
+"""Tails for which the gain kept is given."""
+
+SMALL_TRACE = 4000
+"""Requests up to which starting worker processes costs more than it saves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What a comparison gave.
+
+    Attributes:
+        prepared: What was replayed.
+        summary: Everything of the JSON that does not depend on the machine's speed.
+        arms: The arms' results, in order.
+        run: Content of ``run.json``.
+    """
+
+    prepared: Prepared
+    summary: dict[str, Any]
+    arms: tuple[ArmResult, ...]
+    run: dict[str, Any]
+
+    @property
+    def default_name(self) -> str:
+        """A folder name from the trace's name and a hash of everything that the results depend on."""
+        stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in Path(self.prepared.trace.name).name.split(".")[0])
+        return f"compare-{stem or 'trace'}-{hashlib.sha256(dump_json(self.run)).hexdigest()[:10]}"
+
+    def files(self) -> dict[str, bytes]:
+        """The run folder's files by name; of these only ``timing.json`` depends on the machine's speed."""
+        by_name = {arm.name: arm for arm in self.arms}
+        files = {
+            "run.json": dump_json(self.run),
+            "metrics.json": dump_json(self.summary),
+            "timing.json": dump_json(
+                {
+                    arm.name: {"peak_rss_mb": arm.peak_rss_mb, **arm.timing}
+                    for arm in self.arms
+                }
+            ),
+            "figure.png": draw_comparison(
+                {name: by_name[name].curve for name in MAIN_ARMS if by_name[name].curve is not None},
+                by_name["guarded"].guard_states,
+                self.prepared.scenario.objective.slo_ttft_s,
+                _title(self.prepared),
+            ),
+        }
+        for arm in self.arms:
+            if arm.results_parquet is not None:
+                files[f"results-{arm.name}.parquet"] = arm.results_parquet
+            if arm.decisions_parquet is not None:
+                files[f"decisions-{arm.name}.parquet"] = arm.decisions_parquet
+        return files
+
+
+def compare(
+    trace: RequestTrace,
+    scenario: Scenario,
+    policy: str = "bundled",
+    *,
+    placebo: int = 0,
+    workers: int = 1,
+    command: Sequence[str] = (),
+    say: Callable[[str], None] = lambda _: None,
+    on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Comparison:
+    """Compare on ``trace`` under ``scenario``.
+
+    Args:
+        trace: The whole trace.
+        scenario: Window, load, fleet, objective, fallback. Without a split: ``test`` if the policy was trained on this
+            trace and the whole of it is given, else ``all``.
+        policy: What ``--policy`` takes.
+        placebo: How many times to run the fallback against itself with other tie-breaks.
+        workers: Most processes at once; it changes no result.
+        command: The command line for ``run.json``, without paths.
+        say: Told in a few words what is going on.
+        on_progress: Called with the replays done and their number.
+
+    Raises:
+        HandrailError: The trace, scenario or policy cannot be used.
+    """
+    layout = layout_for(len(scenario.fleet().replicas))
+    described = _describe_policy(policy, layout, scenario.seed)
+    seen = described["trained_on"] == trace.content_hash
+    split = scenario.split or ("test" if seen and scenario.window_s is None else "all")
+    scenario = scenario.model_copy(update={"split": split})
+    prepared = prepare(trace, scenario, say)
+    window = trace if scenario.window_s is None else trace.window(*scenario.window_s)
+    workers = workers if len(prepared.trace) > SMALL_TRACE else 1
+
+    capacity_rps = prepared.change.capacity_rps
+    if capacity_rps is None:
+        say("measuring the fleet's capacity")
+        capacity_rps = measure_capacity(prepared.fleet, cut_split(window, split), scenario.fallback, scenario.seed).rps
+    jobs = calibration_jobs(window, prepared.fleet, scenario, prepared.change, capacity_rps)
+    n_arms = len(MAIN_ARMS) + placebo
+    done, total = 0, len(jobs) + n_arms
+
+    def one_more() -> None:
+        nonlocal done
+        done += 1
+        on_progress(done, total)
+
+    on_progress(0, total)
+    say("calibrating the guard on the validation part")
+    guard = calibrated(guard_thresholds(policy), capacity_rps, run_jobs(run_calibration, jobs, workers, one_more))
+    say("replaying")
+    arms = [Arm("fallback", policy), Arm("unguarded", policy), Arm("guarded", policy, guard)]
+    arms += [Arm(f"placebo-{k}", policy, tie_seed=k) for k in range(1, placebo + 1)]
+    results = tuple(run_jobs(partial(run_arm, prepared), arms, workers, one_more))
+    summary = _summarize(prepared, described, results)
+    run = _describe_run(prepared, described, guard, capacity_rps, placebo, command)
+    return Comparison(prepared, summary, results, run)
+
+
+def _summarize(prepared: Prepared, described: Mapping[str, Any], arms: Sequence[ArmResult]) -> dict[str, Any]:
+    entries = {arm.name: arm.entry for arm in arms}
+    summary: dict[str, Any] = {name: dict(entries[name]) for name in MAIN_ARMS}
+    fallback = entries["fallback"]
+    summary["ratio"] = {name: ratios(entries[name], fallback) for name in ("unguarded", "guarded")}
+    summary["gain_kept"] = {
+        f"{metric}.{key}": gain_kept(fallback, entries["unguarded"], entries["guarded"], metric, key)
+        for metric, key in GAIN_OF
+    }
+    placebos = [arm.entry for arm in arms if arm.name.startswith("placebo")]
+    if placebos:
+        summary["placebo"] = _spread(placebos, fallback)
+    summary["load"] = prepared.change.to_json()
+    summary["split"] = prepared.scenario.split
+    summary["policy"] = described["name"]
+    summary["fallback_policy"] = prepared.scenario.fallback
+    longest_s = max((arm.longest_sojourn_s for arm in arms if arm.name in ("fallback", "guarded")), default=0.0)
+    late = _late_arrivals(prepared, longest_s)
+    notes = (_seen_note(prepared, described), prepared.change.note(), gap_note(prepared.gap_s, longest_s), late)
+    summary["notes"] = [note for note in notes if note]
+    return summary
+
+
+def ratios(entry: Mapping[str, Any], fallback: Mapping[str, Any]) -> dict[str, dict[str, float | None]] | None:
+    """Each quantile of each latency over the fallback's; None where either is lost, or the arm failed."""
+    if "failed" in entry:
+        return None
+    return {
+        metric: {key: _ratio(entry[metric][key], fallback[metric][key]) for key in ("mean", *QUANTILES)}
+        for metric in LATENCIES
+    }
+
+
+def gain_kept(
+    fallback: Mapping[str, Any], unguarded: Mapping[str, Any], guarded: Mapping[str, Any], metric: str, key: str
+) -> float | None:
+    """Share of the learned policy's gain that is left behind the guard; None where it has no gain alone."""
+    if "failed" in unguarded:
+        return None
+    base, alone, behind = (entry[metric][key] for entry in (fallback, unguarded, guarded))
+    if base is None or alone is None or behind is None or not alone < base:
+        return None
+    return (base - behind) / (base - alone)
+
+
+def _ratio(ours: float | None, theirs: float | None) -> float | None:
+    return ours / theirs if ours is not None and theirs else None
+
+
+def _spread(placebos: Sequence[Mapping[str, Any]], fallback: Mapping[str, Any]) -> dict[str, Any]:
+    """The least and greatest ratio of the placebos to the fallback, and the most that any of them lost."""
+    each = [ratios(entry, fallback) or {} for entry in placebos]
+    spread: dict[str, Any] = {}
+    for metric in LATENCIES:
+        spread[metric] = {}
+        for key in ("mean", *QUANTILES):
+            values = [ratio[metric][key] for ratio in each]
+            known = [value for value in values if value is not None]
+            complete = len(known) == len(values)
+            spread[metric][key] = {
+                "low": min(known) if known else None,
+                "high": max(known) if known and complete else None,
+            }
+    return {"runs": len(placebos), "ratio": spread, "most_lost": max(sum(e["lost"].values()) for e in placebos)}
+
+
+def _late_arrivals(prepared: Prepared, longest_s: float) -> str | None:
+    cooldown_s = float(prepared.trace.arrival_s[-1]) - prepared.measured.end_s
+    if prepared.measured.end_s == float("inf"):
+        return None if prepared.scenario.whole else "too few requests for warm-up and cool-down: all are measured"
+    if longest_s <= cooldown_s:
+        return None
+    return f"arrivals end {max(cooldown_s, 0.0):.1f} s after the measured part; the longest sojourn was {longest_s:.1f} s"
+
+
+def _seen_note(prepared: Prepared, described: Mapping[str, Any]) -> str | None:
+    scenario = prepared.scenario
+    if described["trained_on"] != prepared.source_hash or (scenario.split == "test" and scenario.window_s is None):
+        return None
+    return "the policy was trained on this trace; only its test split (without --window) is unseen"
+
+
+def _describe_policy(spec: str, layout: Layout, seed: int) -> dict[str, Any]:
+    policy = make_policy(spec, layout, seed)
+    card = getattr(policy, "card", None)
+    return {
+        "name": str(getattr(policy, "name", spec)),
+        "sha256": getattr(policy, "policy_hash", None),
+        "trained_on": card.training.trace_sha256 if card is not None else None,
+    }
+
+
+def _describe_run(
+    prepared: Prepared,
+    described: Mapping[str, Any],
+    guard: GuardConfig,
+    capacity_rps: float,
+    placebo: int,
+    command: Sequence[str],
+) -> dict[str, Any]:
+    scenario = prepared.scenario
+    return {
+        MARKER_KEY: "compare",
+        "command": list(command),
+        "config": scenario.model_dump(mode="json", exclude={"window_s"})
+        | {"window_s": [_finite(x) for x in scenario.window_s] if scenario.window_s is not None else None},
+        "fleet": [replica.model_dump(mode="json") for replica in prepared.fleet.resolved_replicas],
+        "policy": dict(described),
+        "guard": guard.model_dump(mode="json"),
+        "capacity_rps": capacity_rps,
+        "placebo": placebo,
+        "load": prepared.change.to_json(),
+        "measured_s": [_finite(prepared.measured.start_s), _finite(prepared.measured.end_s)],
+        "trace": {
+            "name": Path(prepared.trace.name).name,
+            "sha256": prepared.source_hash,
+            "replayed_sha256": prepared.trace.content_hash,
+            "requests": len(prepared.trace),
+        },
+        "versions": versions(),
+        "sources_sha256": source_hash(),
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if value < float("inf") else None
+
+
+def _title(prepared: Prepared) -> str:
+    load = prepared.change.utilisation
+    at = f" at {load:.2f} of capacity" if load is not None else ""
+    name = Path(prepared.trace.name).name
+    return f"{name} on {prepared.scenario.replicas}{at}: {len(prepared.trace):,} requests"
+

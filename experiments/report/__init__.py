@@ -1,0 +1,1 @@
+"""What people and machines get to see of a comparison: table, figure, run folder."""

@@ -1,0 +1,133 @@
+"""The figure of a comparison: CCDF of TTFT, and its p99 over time with the guard's states behind it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...envs.llm_serving.metrics import quantiles
+
+# Okabe and Ito's palette, distinguishable with any colour vision; line styles tell the curves apart in grey.
+ARM_STYLES: dict[str, dict[str, Any]] = {
+    "fallback": {"color": "#0072B2", "linestyle": "-"},
+    "unguarded": {"color": "#D55E00", "linestyle": (0, (4, 1.5))},
+    "guarded": {"color": "#009E73", "linestyle": (0, (1, 1))},
+}
+STATE_COLORS = {"open": "#999999", "half-open": "#E69F00"}
+SIZE_INCHES, DPI = (10.0, 4.0), 150
+REQUESTS_PER_POINT, MIN_POINTS, MAX_POINTS = 250, 6, 60
+CCDF_POINTS = 600
+STYLE = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.8,
+    "legend.frameon": False,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One arm's measured requests.
+
+    Attributes:
+        arrival_s: Arrival times in seconds, shape (n,).
+        ttft_s: Times to first token in seconds, +inf where lost, shape (n,).
+    """
+
+    arrival_s: NDArray[np.float64]
+    ttft_s: NDArray[np.float64]
+
+
+def draw_comparison(
+    curves: Mapping[str, Curve],
+    guard_states: Sequence[tuple[float, float, str]],
+    slo_ttft_s: float,
+    title: str,
+) -> bytes:
+    """Draw the figure and return it as PNG, without dates or versions in it.
+
+    Args:
+        curves: Measured requests by arm name (keys of ``ARM_STYLES``).
+        guard_states: Spans (start_s, end_s, state) in which the guard was not closed.
+        slo_ttft_s: Objective of TTFT, drawn as a thin line.
+        title: One line above the axes.
+    """
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    defaults = {key: value for key, value in matplotlib.rcParamsDefault.items() if not key.startswith("backend")}
+    with matplotlib.rc_context({**defaults, **STYLE}):
+        figure = Figure(figsize=SIZE_INCHES, dpi=DPI, layout="constrained")
+        FigureCanvasAgg(figure)
+        figure.suptitle(title, fontsize=11, x=0.01, ha="left")
+        tail, over_time = figure.subplots(1, 2, width_ratios=(1.0, 1.35))
+        _draw_tail(tail, curves, slo_ttft_s)
+        _draw_over_time(over_time, curves, guard_states, slo_ttft_s)
+        png = io.BytesIO()
+        figure.savefig(png, format="png", metadata={"Software": None})
+    return png.getvalue()
+
+
+def _draw_tail(axes: Any, curves: Mapping[str, Curve], slo_ttft_s: float) -> None:
+    for name, curve in curves.items():
+        x, share = _ccdf(curve.ttft_s)
+        if len(x):
+            axes.step(x, share, where="post", label=name, **ARM_STYLES[name])
+    axes.axvline(slo_ttft_s, color="black", linewidth=0.8, linestyle=":")
+    axes.set(xscale="log", yscale="log", xlabel="TTFT, s", ylabel="share of requests above")
+    axes.set_title("Tail of TTFT", loc="left")
+    axes.legend(loc="lower left")
+
+
+def _draw_over_time(
+    axes: Any, curves: Mapping[str, Curve], guard_states: Sequence[tuple[float, float, str]], slo_ttft_s: float
+) -> None:
+    for start_s, end_s, state in guard_states:
+        axes.axvspan(start_s, end_s, color=STATE_COLORS[state], alpha=0.25, linewidth=0)
+    for name, curve in curves.items():
+        at_s, p99 = _p99_over_time(curve)
+        axes.plot(at_s, p99, **ARM_STYLES[name])
+    axes.axhline(slo_ttft_s, color="black", linewidth=0.8, linestyle=":")
+    axes.text(1.0, slo_ttft_s, " SLO", transform=axes.get_yaxis_transform(), va="center", fontsize=9)
+    axes.set(yscale="log", xlabel="simulated time, s", ylabel="p99 TTFT, s")
+    axes.set_title("p99 of TTFT over time", loc="left")
+    shown = sorted({state for _, _, state in guard_states})
+    if shown:
+        from matplotlib.patches import Patch
+
+        handles = [Patch(color=STATE_COLORS[state], alpha=0.25, label=f"guard {state}") for state in shown]
+        axes.legend(handles=handles, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, borderaxespad=0.2)
+
+
+def _ccdf(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Points of the share of values above x, thinned evenly in log share; lost requests stay above every x."""
+    n = len(values)
+    ordered = np.sort(values[np.isfinite(values)])
+    if len(ordered) == 0:
+        return ordered, ordered
+    above = np.unique(np.geomspace(1, n, CCDF_POINTS).astype(np.int64))[::-1]
+    rank = n - above
+    rank = rank[rank < len(ordered)]
+    return np.maximum(ordered[rank], 1e-6), (n - rank - 0.5) / n
+
+
+def _p99_over_time(curve: Curve) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """p99 of the requests that arrived in each of equally long spans; nan where it falls among the lost."""
+    n = len(curve.arrival_s)
+    if n == 0:
+        return np.empty(0), np.empty(0)
+    n_points = int(np.clip(n // REQUESTS_PER_POINT, MIN_POINTS, MAX_POINTS))
+    edges = np.linspace(curve.arrival_s.min(), np.nextafter(curve.arrival_s.max(), np.inf), n_points + 1)
+    place = np.clip(np.searchsorted(edges, curve.arrival_s, side="right") - 1, 0, n_points - 1)
+    p99 = np.array([quantiles(curve.ttft_s[place == i], [0.99])[0] for i in range(n_points)])
+    return (edges[:-1] + edges[1:]) / 2, np.where(np.isfinite(p99), np.maximum(p99, 1e-6), np.nan)

@@ -1,0 +1,34 @@
+"""The checks, one a file, each knowing nothing of the others; ``BUILDERS`` says which config makes which check.
+
+A check's constructor takes its config and the observation layout. Checks import the guard's verdict and context and the
+shared layout, never a policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .base import Check, GuardModel
+from .breaker import OutcomeBreaker
+from .breaker_config import BreakerConfig
+from .contract import ContractCheck, ContractConfig
+from .cost_margin import CostMarginCheck, CostMarginConfig
+
+BUILDERS: dict[type[GuardModel], Callable[[Any, Any], Check]] = {
+    ContractConfig: ContractCheck,
+    CostMarginConfig: CostMarginCheck,
+    BreakerConfig: OutcomeBreaker,
+}
+
+__all__ = [
+    "BUILDERS",
+    "BreakerConfig",
+    "Check",
+    "ContractCheck",
+    "ContractConfig",
+    "CostMarginCheck",
+    "CostMarginConfig",
+    "GuardModel",
+    "OutcomeBreaker",
+]

@@ -1,0 +1,47 @@
+"""What every check is, and the strict base of every guard config."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from ..context import CheckContext
+from ..verdict import Verdict
+
+Stage = Literal["outcomes", "proposal"]
+
+
+class GuardModel(BaseModel):
+    """A frozen config that refuses unknown keys and numbers that are not finite."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Check(Protocol):
+    """One judge of decisions, which knows nothing of the other checks.
+
+    Attributes:
+        name: Its name in verdicts and logs, distinct within a guard.
+        stage: ``outcomes``: judged at every decision, whoever rules and before the policy is asked, so that it sees
+            every outcome. ``proposal``: judged once the policy has proposed.
+        cost_us: Nominal cost in microseconds; checks of a stage are run cheapest first, up to the first that objects.
+        fault: Whether its veto says that the policy is broken (not merely that this action is unwise); such vetoes in
+            a row take the rule away.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def stage(self) -> Stage: ...
+
+    @property
+    def cost_us(self) -> float: ...
+
+    @property
+    def fault(self) -> bool: ...
+
+    def judge(self, context: CheckContext) -> Verdict:
+        """Judge one decision; called with non-decreasing times, deterministic in all that it was called with."""
+        ...

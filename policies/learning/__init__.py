@@ -1,0 +1,5 @@
+"""Training. The only place in handrail that imports torch and Stable-Baselines3, and only when a training starts.
+
+``cem`` searches parameters on a score that the caller computes (no torch needed); ``ppo`` and ``dqn`` train networks on
+a gymnasium environment. What comes out is what ``handrail.policies.save_policy`` writes and NumPy alone runs.
+"""

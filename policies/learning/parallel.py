@@ -1,0 +1,52 @@
+"""Calling one function on many inputs, in this process or in several, with the results in the order of the inputs."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from ...traces.errors import HandrailError
+
+Item = TypeVar("Item")
+Value = TypeVar("Value")
+
+_function: Callable[[Any], Any] | None = None
+
+
+@contextmanager
+def ordered_map(
+    function: Callable[[Item], Value], workers: int
+) -> Iterator[Callable[[Iterable[Item]], Iterator[Value]]]:
+    """Give a ``map`` of ``function`` that yields results in the order of its inputs whatever the number of workers.
+
+    With one worker all runs in this process. With more, ``function`` is pickled once to each of ``workers`` spawned
+    processes, so it must be a module-level function or an instance of a module-level class.
+
+    Raises:
+        HandrailError: ``workers`` is below 1.
+    """
+    if workers < 1:
+        raise HandrailError(f"--workers must be at least 1, got {workers}")
+    if workers == 1:
+        yield lambda items: map(function, items)
+        return
+    # Spawned, not forked: a progress bar's thread may hold a lock while a fork is taken.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_keep, initargs=(function,))
+    try:
+        yield lambda items: pool.map(_call, items)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _keep(function: Callable[[Any], Any]) -> None:
+    global _function
+    _function = function
+
+
+def _call(item: Any) -> Any:
+    assert _function is not None
+    return _function(item)

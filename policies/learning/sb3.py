@@ -1,0 +1,144 @@
+"""What PPO and DQN share: the optional packages, normalised environments, snapshots, export to NumPy tensors."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...envs.common import Layout
+from ...traces.errors import HandrailError
+from ..card import MlpArchitecture
+from ..network import Mlp
+
+CLIP = 10.0
+"""Normalised observations are clipped to +-CLIP, in training and after it."""
+
+EPSILON = 1e-8
+"""Added to an observation's variance before its root is taken."""
+
+HIDDEN = (64, 64)
+"""Sizes of the hidden layers."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedNetwork:
+    """One state of a network in training, in NumPy.
+
+    Attributes:
+        steps: Environment steps taken until then.
+        architecture: What ``policy.json`` says of it.
+        mean: Of the observations, shape (layout.size,).
+        std: Of the observations, shape (layout.size,).
+        tensors: Weights and biases as ``network.mlp_shapes`` names them, float32.
+    """
+
+    steps: int
+    architecture: MlpArchitecture
+    mean: NDArray[np.float64]
+    std: NDArray[np.float64]
+    tensors: dict[str, NDArray[np.float32]]
+
+    def network(self, layout: Layout) -> Mlp:
+        """The network for NumPy inference."""
+        return Mlp(layout, self.mean, self.std, self.architecture.clip, self.architecture.activation, self.tensors)
+
+
+def training_packages() -> tuple[Any, Any]:
+    """``(stable_baselines3, torch)``, imported now.
+
+    Raises:
+        HandrailError: One of them is not installed.
+    """
+    try:
+        return importlib.import_module("stable_baselines3"), importlib.import_module("torch")
+    except ImportError as error:
+        raise HandrailError(
+            f"training with ppo or dqn needs the extra [train] ({error}); run: pip install 'handrail[train]'"
+        ) from None
+
+
+def normalised_envs(env_fns: Sequence[Callable[[], Any]], seed: int, gamma: float) -> Any:
+    """A ``VecNormalize`` of a ``DummyVecEnv`` that normalises observations and rewards."""
+    vec_env = importlib.import_module("stable_baselines3.common.vec_env")
+    envs = vec_env.DummyVecEnv(list(env_fns))
+    envs.seed(seed)
+    return vec_env.VecNormalize(envs, norm_obs=True, norm_reward=True, clip_obs=CLIP, gamma=gamma, epsilon=EPSILON)
+
+
+def fit(
+    model: Any,
+    linears: Callable[[Any], Sequence[Any]],
+    activation: Literal["tanh", "relu"],
+    *,
+    steps: int,
+    snapshots: int,
+    log_dir: Path | None,
+    on_step: Callable[[int], None] | None,
+) -> list[TrainedNetwork]:
+    """Train ``model`` and return its network at ``snapshots`` evenly spaced points, the end among them.
+
+    Args:
+        model: A Stable-Baselines3 model over ``normalised_envs``.
+        linears: Finds the linear layers from observation to logits in the model's policy.
+        activation: What stands between them.
+        steps: Environment steps.
+        snapshots: Networks to return; fewer where rollouts, which are whole, are longer than the distance between two.
+        log_dir: Where TensorBoard events go, or ``None``.
+        on_step: Told the environment steps taken so far.
+
+    Raises:
+        HandrailError: ``steps`` or ``snapshots`` is below 1.
+    """
+    if steps < 1 or snapshots < 1:
+        raise HandrailError(f"--steps must be at least 1, got {steps} (and snapshots {snapshots})")
+    callbacks = importlib.import_module("stable_baselines3.common.callbacks")
+    taken: list[TrainedNetwork] = []
+    every = max(steps // snapshots, 1)
+
+    class Watch(callbacks.BaseCallback):
+        def _on_step(self) -> bool:
+            if on_step is not None:
+                on_step(self.num_timesteps)
+            return True
+
+        def _on_rollout_start(self) -> None:
+            # The network has just been updated with everything so far; a snapshot in mid-rollout would repeat it.
+            if self.num_timesteps >= every * (len(taken) + 1):
+                taken.append(snapshot(model, linears(model.policy), activation, self.num_timesteps))
+
+    if log_dir is not None:
+        logger = importlib.import_module("stable_baselines3.common.logger")
+        log_dir.mkdir(parents=True, exist_ok=True)
+        model.set_logger(logger.configure(str(log_dir), ["tensorboard"]))
+    model.learn(total_timesteps=steps, callback=Watch())
+    taken.append(snapshot(model, linears(model.policy), activation, model.num_timesteps))
+    return taken
+
+
+def snapshot(model: Any, linears: Sequence[Any], activation: Literal["tanh", "relu"], steps: int) -> TrainedNetwork:
+    """The model's present network and observation statistics, copied into NumPy."""
+    tensors: dict[str, NDArray[np.float32]] = {}
+    for i, layer in enumerate(linears):
+        tensors[f"layers.{i}.weight"] = layer.weight.detach().cpu().numpy().astype(np.float32, copy=True)
+        tensors[f"layers.{i}.bias"] = layer.bias.detach().cpu().numpy().astype(np.float32, copy=True)
+    hidden = tuple(int(layer.weight.shape[0]) for layer in linears[:-1])
+    statistics = model.get_vec_normalize_env().obs_rms
+    return TrainedNetwork(
+        steps=int(steps),
+        architecture=MlpArchitecture(hidden=hidden, activation=activation, clip=CLIP),
+        mean=np.array(statistics.mean, dtype=np.float64),
+        std=np.sqrt(np.array(statistics.var, dtype=np.float64) + EPSILON),
+        tensors=tensors,
+    )
+
+
+def linear_layers(*modules: Any) -> list[Any]:
+    """The linear layers of torch modules, in order."""
+    _, torch = training_packages()
+    return [layer for module in modules for layer in module.modules() if isinstance(layer, torch.nn.Linear)]

@@ -1,0 +1,272 @@
+"""The canonical request trace: who asked for how many tokens, and when, as read-only columns."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import TraceError
+from . import transforms
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+MAX_TOKENS = 10**9  # no request is that long: a larger number is a wrong column
+MAX_STAMP_S = 1e11  # 3,000 years: a larger number is a stamp in milliseconds or finer
+
+
+@dataclass(frozen=True, eq=False)
+class RequestTrace:
+    """Requests in order of arrival, one array per column, all of length n and read-only.
+
+    Attributes:
+        arrival_s: Arrival time in seconds, float64, non-decreasing, first one >= 0.
+        prompt_tokens: Prompt length in tokens, int64, >= 1.
+        output_tokens: Response length in tokens, int64, >= 0; 0 is a failed request, present only where failed requests
+            are kept on purpose. Replay needs >= 1.
+        session_id: int64, -1 where a request belongs to no session; ``None`` where the trace knows no sessions.
+        tenant: int64 codes into ``tenant_names`` (for BurstGPT the log type), or ``None``.
+        model: int64 codes into ``model_names``, or ``None``.
+        priority: int64, or ``None``.
+        prefix_blocks: ``(offsets, ids)``: request i starts with the blocks ``ids[offsets[i]:offsets[i + 1]]``; offsets
+            int64 of shape (n + 1,), ids int64. Equal ids mean equal content up to and with that block. Or ``None``.
+        prefix_block_tokens: Tokens a block, 0 where there are no blocks.
+        name: What the trace was called when it was read; not part of the content.
+        notes: What reading it did (rows read, failed, dropped, spread); not part of the content.
+
+    Raises:
+        TraceError: A column of wrong shape or with a value out of its range.
+    """
+
+    arrival_s: Floats
+    prompt_tokens: Ints
+    output_tokens: Ints
+    session_id: Ints | None = None
+    tenant: Ints | None = None
+    tenant_names: tuple[str, ...] = ()
+    model: Ints | None = None
+    model_names: tuple[str, ...] = ()
+    priority: Ints | None = None
+    prefix_blocks: tuple[Ints, Ints] | None = None
+    prefix_block_tokens: int = 0
+    name: str = "trace"
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        n = len(self.arrival_s)
+        self._set("arrival_s", _frozen(self.arrival_s, np.float64, "arrival_s", n))
+        for column in ("prompt_tokens", "output_tokens"):
+            self._set(column, _frozen(getattr(self, column), np.int64, column, n))
+        for column in ("session_id", "tenant", "model", "priority"):
+            if getattr(self, column) is not None:
+                self._set(column, _frozen(getattr(self, column), np.int64, column, n))
+        self._check_ranges()
+        for column in ("tenant", "model"):
+            self._check_names(column)
+        self._check_prefix_blocks(n)
+        self._set("notes", dict(self.notes))
+
+    def _set(self, attribute: str, value: object) -> None:
+        object.__setattr__(self, attribute, value)
+
+    def _check_ranges(self) -> None:
+        arrival_s = self.arrival_s
+        _refuse(~np.isfinite(arrival_s), "arrival_s", "is not a finite number")
+        _refuse(arrival_s < 0, "arrival_s", "is negative")
+        _refuse(arrival_s > MAX_STAMP_S, "arrival_s", "is too large for seconds")
+        _refuse(np.concatenate(([False], np.diff(arrival_s) < 0))[: len(arrival_s)], "arrival_s", "goes back in time")
+        _refuse(self.prompt_tokens < 1, "prompt_tokens", "is below 1")
+        _refuse(self.output_tokens < 0, "output_tokens", "is negative")
+        for column in ("prompt_tokens", "output_tokens"):
+            _refuse(getattr(self, column) > MAX_TOKENS, column, "is too large for a number of tokens")
+        if self.session_id is not None:
+            _refuse(self.session_id < -1, "session_id", "is below -1")
+
+    def _check_names(self, column: str) -> None:
+        codes = getattr(self, column)
+        names = tuple(str(name) for name in getattr(self, f"{column}_names"))
+        self._set(f"{column}_names", names)
+        if codes is None:
+            if names:
+                raise TraceError(f"request trace: {column}_names are given without the column {column}")
+            return
+        if len(set(names)) != len(names):
+            raise TraceError(f"request trace: {column}_names must be distinct")
+        if any(ord(c) < 32 for name in names for c in name):
+            raise TraceError(f"request trace: {column}_names must hold no control characters or line ends")
+        _refuse((codes < 0) | (codes >= len(names)), column, f"is no index into {column}_names")
+
+    def _check_prefix_blocks(self, n: int) -> None:
+        if self.prefix_blocks is None:
+            if self.prefix_block_tokens:
+                raise TraceError("request trace: prefix_block_tokens is given without prefix_blocks")
+            return
+        offsets, ids = self.prefix_blocks
+        offsets = _frozen(offsets, np.int64, "prefix_blocks offsets", n + 1)
+        ids = _frozen(ids, np.int64, "prefix_blocks ids", len(ids))
+        if self.prefix_block_tokens < 1:
+            raise TraceError("request trace: prefix_block_tokens must be at least 1 where prefix_blocks are given")
+        if offsets[0] != 0 or offsets[-1] != len(ids) or (np.diff(offsets) < 0).any():
+            raise TraceError("request trace: prefix_blocks offsets must rise from 0 to the number of ids")
+        _refuse(ids < 0, "prefix_blocks ids", "is negative")
+        self._set("prefix_blocks", (offsets, ids))
+
+    def __len__(self) -> int:
+        return len(self.arrival_s)
+
+    def __repr__(self) -> str:
+        return f"RequestTrace({self.name!r}, {len(self):,} requests, {self.duration_s:,.0f} s)"
+
+    def __copy__(self) -> RequestTrace:
+        return self
+
+    def __deepcopy__(self, memo: object) -> RequestTrace:
+        return self  # immutable, so a fork of a simulation shares it
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        for value in state.values():  # NumPy's pickles forget the read-only flag
+            for array in value if isinstance(value, tuple) else (value,):
+                if isinstance(array, np.ndarray):
+                    array.flags.writeable = False
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from the first arrival to the last; 0 for an empty trace."""
+        return float(self.arrival_s[-1] - self.arrival_s[0]) if len(self) else 0.0
+
+    @cached_property
+    def content_hash(self) -> str:
+        """SHA-256 (hex) of the columns; name, notes and the numbering of tenant and model names play no part."""
+        digest = hashlib.sha256(b"handrail request trace 1")
+        for column in ("arrival_s", "prompt_tokens", "output_tokens", "session_id", "priority"):
+            array = getattr(self, column)
+            if array is not None:
+                _feed(digest, column, array)
+        for column in ("tenant", "model"):
+            codes = getattr(self, column)
+            if codes is not None:
+                codes, names = compact_names(codes, getattr(self, f"{column}_names"))
+                _feed(digest, f"{column} {json.dumps(names)}", codes)
+        if self.prefix_blocks is not None:
+            _feed(digest, f"prefix offsets {self.prefix_block_tokens}", self.prefix_blocks[0])
+            _feed(digest, "prefix ids", self.prefix_blocks[1])
+        return digest.hexdigest()
+
+    def replace(self, **changes: Any) -> RequestTrace:
+        """A copy with some attributes changed."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return RequestTrace(**{**values, **changes})
+
+    def take(self, rows: Ints, arrival_s: Floats | None = None) -> RequestTrace:
+        """The given rows (indices, in the order wanted), with new arrival times where given (shape of ``rows``)."""
+        changes: dict[str, Any] = {"arrival_s": self.arrival_s[rows] if arrival_s is None else arrival_s}
+        for column in ("prompt_tokens", "output_tokens", "session_id", "tenant", "model", "priority"):
+            array = getattr(self, column)
+            if array is not None:
+                changes[column] = array[rows]
+        if self.prefix_blocks is not None:
+            changes["prefix_blocks"] = transforms.take_ragged(*self.prefix_blocks, rows)
+        return self.replace(**changes)
+
+    def select(self, mask: NDArray[np.bool_] | Sequence[bool]) -> RequestTrace:
+        """The requests where ``mask`` (bool, shape (n,)) is true; arrival times stay."""
+        mask = np.asarray(mask)
+        if mask.dtype != np.bool_ or mask.shape != (len(self),):
+            raise TraceError(f"select needs a bool mask of shape ({len(self)},), got {mask.dtype} {mask.shape}")
+        return self.take(np.flatnonzero(mask))
+
+    def head(self, n: int) -> RequestTrace:
+        """The first ``n`` requests (all where there are fewer)."""
+        if n < 0:
+            raise TraceError(f"head needs a count of 0 or more, got {n}")
+        return self.take(np.arange(min(n, len(self))))
+
+    def window(self, start_s: float, end_s: float) -> RequestTrace:
+        """Requests with ``start_s <= arrival_s < end_s``, re-based so that ``start_s`` becomes time 0.
+
+        Raises:
+            TraceError: Unless ``0 <= start_s < end_s`` (``end_s`` may be infinite).
+        """
+        if not (0 <= start_s < end_s):
+            raise TraceError(f"a window needs 0 <= start < end in seconds, got {start_s}:{end_s}")
+        first, last = np.searchsorted(self.arrival_s, [start_s, end_s], side="left")
+        return self.take(np.arange(first, last), self.arrival_s[first:last] - start_s)
+
+    def scale_rate(self, factor: float) -> RequestTrace:
+        """Compress time by ``factor`` (2.0: twice the rate); think times stay.
+
+        A request outside any session moves from t to t / factor. A session's first request does too, and its later
+        requests keep their distance to it: users think no faster under more load. Sessions so reach further beyond the
+        end of the compressed trace.
+        """
+        transforms.check_factor(factor)
+        return transforms.in_order(self, transforms.compressed(self.arrival_s, self.session_id, factor))
+
+    def thin(self, p: float, seed: int) -> RequestTrace:
+        """Keep each session as a whole, and each request without one, with probability ``p`` in (0, 1]."""
+        return self.select(transforms.thinning_mask(len(self), self.session_id, p, seed))
+
+    def superpose(self, k: int, seed: int) -> RequestTrace:
+        """Merge ``k`` copies of this trace, each but the first shifted circularly in time by a seeded offset.
+
+        The circle is the span of the trace, closed by one mean inter-arrival time, so the rate is k times as high and
+        the span stays. A session moves as a whole and never straddles the end: one that would starts earlier on the
+        circle instead, so think times stay. Session ids and prefix ids of different copies differ.
+        """
+        return transforms.superposed(self, k, seed)
+
+    def concat(self, other: RequestTrace) -> RequestTrace:
+        """This trace, then ``other``, whose first request comes one mean inter-arrival time after this one's last.
+
+        Session and prefix ids of ``other`` are renumbered so that they differ from this one's. Where one of the two
+        lacks an optional column: no session, priority 0, tenant or model ``""``, no prefix blocks.
+
+        Raises:
+            TraceError: Both have prefix blocks, of different sizes.
+        """
+        return transforms.concatenated(self, other)
+
+
+def compact_names(codes: Ints, names: Sequence[str]) -> tuple[Ints, tuple[str, ...]]:
+    """The same labels with only the names in use, sorted, and the codes renumbered to match."""
+    used = np.unique(codes)
+    order = sorted(used.tolist(), key=lambda code: names[code])
+    renumber = np.zeros(len(names), np.int64)
+    renumber[order] = np.arange(len(order))
+    return renumber[codes], tuple(names[code] for code in order)
+
+
+def _frozen(values: Any, dtype: type, column: str, n: int) -> NDArray[Any]:
+    """A read-only array of the right type, copied only where somebody else could still write to it."""
+    array = np.asarray(values)
+    if array.ndim != 1 or len(array) != n:
+        raise TraceError(f"request trace: column {column} has shape {array.shape}, expected ({n},)")
+    if dtype is np.int64 and array.size and array.dtype.kind not in "iu":
+        raise TraceError(f"request trace: column {column} must hold whole numbers, got {array.dtype}")
+    if array.size and array.dtype.kind not in "iuf":
+        raise TraceError(f"request trace: column {column} must hold numbers, got {array.dtype}")
+    if array.dtype != dtype:
+        array = array.astype(dtype)
+    elif array.flags.writeable or array.base is not None:
+        array = array.copy()
+    array.flags.writeable = False
+    return array
+
+
+def _refuse(bad: NDArray[np.bool_], column: str, problem: str) -> None:
+    if bad.any():
+        raise TraceError(f"request trace: row {int(np.argmax(bad)) + 1}: {column} {problem}")
+
+
+def _feed(digest: Any, label: str, array: NDArray[Any]) -> None:
+    little_endian = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False)
+    digest.update(f"\n{label} {len(array)}\n".encode())
+    digest.update(little_endian.tobytes())
