@@ -15,15 +15,8 @@ from piecewise_fit import Steps
 
 LAYERS = 32
 ONCE = ("embedding", "final_layernorm")
-PER_LAYER = {
-    "layernorm": 2,
-    "qkv_proj": 1,
-    "rotary_emb": 1,
-    "o_proj": 1,
-    "gate_up_proj": 1,
-    "act_fn": 1,
-    "down_proj": 1,
-}
+TWICE_A_LAYER = ("layernorm",)
+ONCE_A_LAYER = ("qkv_proj", "rotary_emb", "o_proj", "gate_up_proj", "act_fn", "down_proj")
 
 
 def _interpolated(table: pd.DataFrame, by: str, calls: dict[str, int], at: np.ndarray) -> np.ndarray:
@@ -46,7 +39,9 @@ def steps_from_operators(folder: Path, *, most_tokens: int, most_kv_tokens: int)
     )
     fits = (chunk + n <= most_tokens) & (n * context + before + chunk <= most_kv_tokens) & (chunk + n > 0)
     chunk, before, n, context = chunk[fits], before[fits], n[fits], context[fits]
-    dense_calls = dict.fromkeys(ONCE, 1) | {layer: calls * LAYERS for layer, calls in PER_LAYER.items()}
+    dense_calls = (
+        dict.fromkeys(ONCE, 1) | dict.fromkeys(ONCE_A_LAYER, LAYERS) | dict.fromkeys(TWICE_A_LAYER, 2 * LAYERS)
+    )
     microseconds = (
         LAYERS * attention["time_us"].to_numpy()[fits]
         + _interpolated(pd.read_csv(folder / "dense.csv"), "tokens", dense_calls, chunk + n)

@@ -66,16 +66,20 @@ class Fit:
         return total
 
     def to_json(self) -> dict:
-        """The fields of a profile that make its latency model."""
-        fields: dict = {"base_s": self.base_s}
+        """The fields of a profile that make its latency model, to six digits, so that every machine writes the same."""
+        fields: dict = {"base_s": _six_digits(self.base_s)}
         for term in TERMS:
             xs, slopes = self.knots[term], self.slopes[term]
             ys = np.concatenate(([0.0], np.cumsum(np.diff(xs) * slopes[:-1])))
             fields[term] = {
-                "knots": [[float(x), float(y)] for x, y in zip(xs, ys, strict=True)],
-                "final_slope": slopes[-1],
+                "knots": [[float(x), _six_digits(y)] for x, y in zip(xs, ys, strict=True)],
+                "final_slope": _six_digits(slopes[-1]),
             }
         return fields
+
+
+def _six_digits(value: float) -> float:
+    return float(f"{value:.6g}")
 
 
 def _pieces(x: np.ndarray, knots: tuple[float, ...]) -> np.ndarray:
@@ -84,27 +88,44 @@ def _pieces(x: np.ndarray, knots: tuple[float, ...]) -> np.ndarray:
     return np.stack([np.clip(x - low, 0.0, high - low) for low, high in ends], axis=1)
 
 
-def _solve(steps: Steps, knots: dict[str, tuple[float, ...]]) -> tuple[float, Fit]:
-    columns = [np.ones((len(steps.seconds), 1))]
-    columns += [_pieces(x, knots[term]) for term, x in steps.arguments().items()]
-    features = np.concatenate(columns, axis=1)
-    # Each kind of step weighs the same, however many rows the grid gave it.
-    counts = dict(zip(*np.unique(steps.kind, return_counts=True), strict=True))
-    weight = np.sqrt([1.0 / counts[kind] for kind in steps.kind])
-    scaled = features * (weight / steps.seconds)[:, None]
-    size = np.linalg.norm(scaled, axis=0)
-    size[size == 0.0] = 1.0
-    coefficients, residual = nnls(scaled / size, weight)
-    coefficients = coefficients / size
-    slopes, at = {}, 1
-    for term in TERMS:
-        slopes[term] = tuple(float(value) for value in coefficients[at : at + len(knots[term])])
-        at += len(knots[term])
-    return residual, Fit(float(coefficients[0]), dict(knots), slopes)
+class _Problem:
+    """The least squares over all candidate pieces, reduced once to a small triangle that every trial works on.
+
+    Dropping a knot joins two pieces into one, whose feature is the sum of theirs: a sum of columns of the triangle.
+    """
+
+    def __init__(self, steps: Steps, candidates: dict[str, tuple[float, ...]]) -> None:
+        self.candidates = candidates
+        columns = [np.ones((len(steps.seconds), 1))]
+        columns += [_pieces(x, candidates[term]) for term, x in steps.arguments().items()]
+        # Each kind of step weighs the same, however many rows the grid gave it.
+        counts = dict(zip(*np.unique(steps.kind, return_counts=True), strict=True))
+        weight = np.sqrt([1.0 / counts[kind] for kind in steps.kind])
+        scaled = np.concatenate(columns, axis=1) * (weight / steps.seconds)[:, None]
+        triangle = np.linalg.qr(np.column_stack((scaled, weight)), mode="r")
+        self._features, self._target = triangle[:, :-1], triangle[:, -1]
+
+    def solve(self, knots: dict[str, tuple[float, ...]]) -> tuple[float, Fit]:
+        """Norm of the residual and the fit with these knots, a subset of the candidates."""
+        starts, at = [0], 1
+        for term in TERMS:
+            starts += [at + self.candidates[term].index(knot) for knot in knots[term]]
+            at += len(self.candidates[term])
+        joined = np.add.reduceat(self._features, starts, axis=1)
+        size = np.linalg.norm(joined, axis=0)
+        size[size == 0.0] = 1.0
+        coefficients, residual = nnls(joined / size, self._target)
+        coefficients = [float(value) for value in coefficients / size]
+        slopes, at = {}, 1
+        for term in TERMS:
+            slopes[term] = tuple(coefficients[at : at + len(knots[term])])
+            at += len(knots[term])
+        return residual, Fit(coefficients[0], dict(knots), slopes)
 
 
 def fit(steps: Steps, candidates: dict[str, tuple[float, ...]], most: dict[str, int]) -> Fit:
     """Fit to steps with at most most[term] knots a term, chosen from candidates[term], whose first is 0."""
+    problem = _Problem(steps, candidates)
     knots = dict(candidates)
     while any(len(knots[term]) > most[term] for term in TERMS):
         trials = []
@@ -112,9 +133,9 @@ def fit(steps: Steps, candidates: dict[str, tuple[float, ...]], most: dict[str, 
             if len(knots[term]) > most[term]:
                 for knot in knots[term][1:]:
                     fewer = knots | {term: tuple(k for k in knots[term] if k != knot)}
-                    trials.append((_solve(steps, fewer)[0], term, knot, fewer))
+                    trials.append((problem.solve(fewer)[0], term, knot, fewer))
         knots = min(trials, key=lambda trial: trial[:3])[3]
-    return _solve(steps, knots)[1]
+    return problem.solve(knots)[1]
 
 
 def relative_errors(fitted: Fit, steps: Steps) -> dict[str, dict[str, float]]:

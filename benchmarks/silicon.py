@@ -3,8 +3,8 @@
     python benchmarks/silicon.py RUN_DIR [RUN_DIR ...]
 
 A run folder holds `requests.jsonl` (arrival, tokens, stamps of 300 requests), `meta.json` (engine settings) and
-`profile/` (operator times of that GPU). The latency model is fitted to the operator times alone; nothing is fitted to the
-run. Host time a step, which operator times do not hold, is swept: 0 is the model as it stands.
+`profile/` (operator times of that GPU). The latency model is fitted to the operator times alone; nothing is fitted to
+the run. Host time a step, which operator times do not hold, is swept: 0 is the model as it stands.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def compare(folder: Path) -> None:
     print(f"{folder.name}: {len(trace)} requests, vLLM {meta['vllm_version']}, KV {kv_tokens} tokens")
     for kind, error in relative_errors(fitted, steps).items():
         print(f"  fit to {error['rows']} {kind} steps: median {error['median']:.1%}, p90 {error['p90']:.1%}")
-    print(f"  {'step overhead':>14} {'preempted':>9}" + "".join(f"{name:>38}" for name in measured))
+    print(f"  {'step overhead':>14} {'preempted':>9}" + "".join(f"{name:>44}" for name in measured))
     print(f"  {'measured':>14} {'':>9}" + "".join(_cells(column, None) for column in measured.values()))
     for overhead_s in STEP_OVERHEADS_S:
         simulated, preemptions = simulate(trace, replica_config(meta, latency, overhead_s))
@@ -105,9 +105,9 @@ def compare(folder: Path) -> None:
 def _cells(column: np.ndarray, against: np.ndarray | None) -> str:
     values = np.quantile(column, QUANTILES)
     if against is None:
-        return f"{'  '.join(f'{value:.4g}' for value in values):>38}"
+        return f"  {'  '.join(f'{value:.4g}' for value in values):>42}"
     errors = values / np.quantile(against, QUANTILES) - 1
-    return f"{'  '.join(f'{v:.4g} {e:+.1%}' for v, e in zip(values, errors, strict=True)):>38}"
+    return f"  {'  '.join(f'{v:.4g} ({e:+.1%})' for v, e in zip(values, errors, strict=True)):>42}"
 
 
 def main() -> None:

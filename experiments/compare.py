@@ -55,7 +55,9 @@ class Comparison:
     @property
     def default_name(self) -> str:
         """A folder name from the trace's name and a hash of everything that the results depend on."""
-        stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in Path(self.prepared.trace.name).name.split(".")[0])
+        stem = "".join(
+            c if c.isalnum() or c in "-_" else "-" for c in Path(self.prepared.trace.name).name.split(".")[0]
+        )
         return f"compare-{stem or 'trace'}-{hashlib.sha256(dump_json(self.run)).hexdigest()[:10]}"
 
     def files(self) -> dict[str, bytes]:
@@ -64,14 +66,9 @@ class Comparison:
         files = {
             "run.json": dump_json(self.run),
             "metrics.json": dump_json(self.summary),
-            "timing.json": dump_json(
-                {
-                    arm.name: {"peak_rss_mb": arm.peak_rss_mb, **arm.timing}
-                    for arm in self.arms
-                }
-            ),
+            "timing.json": dump_json({arm.name: {"peak_rss_mb": arm.peak_rss_mb, **arm.timing} for arm in self.arms}),
             "figure.png": draw_comparison(
-                {name: by_name[name].curve for name in MAIN_ARMS if by_name[name].curve is not None},
+                {arm.name: arm.curve for arm in self.arms if arm.name in MAIN_ARMS and arm.curve is not None},
                 by_name["guarded"].guard_states,
                 self.prepared.scenario.objective.slo_ttft_s,
                 _title(self.prepared),
@@ -112,7 +109,7 @@ def compare(
     Raises:
         HandrailError: The trace, scenario or policy cannot be used.
     """
-    layout = layout_for(len(scenario.fleet().replicas))
+    layout = layout_for(len(scenario.checked_fleet().replicas))
     described = _describe_policy(policy, layout, scenario.seed)
     seen = described["trained_on"] == trace.content_hash
     split = scenario.split or ("test" if seen and scenario.window_s is None else "all")
@@ -218,7 +215,9 @@ def _late_arrivals(prepared: Prepared, longest_s: float) -> str | None:
         return None if prepared.scenario.whole else "too few requests for warm-up and cool-down: all are measured"
     if longest_s <= cooldown_s:
         return None
-    return f"arrivals end {max(cooldown_s, 0.0):.1f} s after the measured part; the longest sojourn was {longest_s:.1f} s"
+    return (
+        f"arrivals end {max(cooldown_s, 0.0):.1f} s after the measured part; the longest sojourn was {longest_s:.1f} s"
+    )
 
 
 def _seen_note(prepared: Prepared, described: Mapping[str, Any]) -> str | None:
@@ -279,4 +278,3 @@ def _title(prepared: Prepared) -> str:
     at = f" at {load:.2f} of capacity" if load is not None else ""
     name = Path(prepared.trace.name).name
     return f"{name} on {prepared.scenario.replicas}{at}: {len(prepared.trace):,} requests"
-

@@ -73,9 +73,7 @@ def calibration_jobs(
     except HandrailError:
         validation = window  # too sparse to have a validation part
     method = change.method if change.method in ("superpose", "compress") else None
-    traces = [
-        change_rate(validation, share * change.factor, method, scenario.seed)[0] for share in CALIBRATION_FACTORS
-    ]
+    traces = [change_rate(validation, share * change.factor, method, scenario.seed)[0] for share in CALIBRATION_FACTORS]
     return [CalibrationJob(fleet, trace.head(CALIBRATION_REQUESTS), scenario, capacity_rps) for trace in traces]
 
 
@@ -88,9 +86,7 @@ def run_calibration(job: CalibrationJob) -> tuple[list[float], list[bool]]:
         made.append(ReferenceCalibrator(fallback, layout, load_field=LOAD_FIELD, capacity_per_s=job.capacity_rps))
         return made[0]
 
-    replay(
-        job.fleet, job.trace, build, job.scenario.objective, measured=whole_window(), seed=job.scenario.seed
-    )
+    replay(job.fleet, job.trace, build, job.scenario.objective, measured=whole_window(), seed=job.scenario.seed)
     return list(made[0].loads), [bool(x) for x in made[0].violated]
 
 
@@ -112,5 +108,3 @@ def calibrated(
 
     checks = tuple(with_reference(c) if isinstance(c, BreakerConfig) else c for c in config.checks)
     return config.model_copy(update={"checks": checks})
-
-

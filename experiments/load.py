@@ -4,7 +4,7 @@ Three ways, since compressing time also compresses think times and daily cycles:
 
 - ``superpose``: k = ceil(f) copies of the window, each shifted in time (circularly), on top of each other, then thinned
   to f / k. Default for f > 1 if k <= 32 and the window lasts at least 30 s for each copy. With more copies than 32 only
-  60,000 requests from the middle of the outcome are kept.
+  65,000 requests from the middle of the outcome are kept.
 - ``thin``: each session (or lone request) is kept with probability f. Default for f < 1.
 - ``compress``: time runs faster between sessions; within a session think times stay. Default otherwise, unless think
   times make it miss the factor by more than 10 %; then ``superpose``.
@@ -31,8 +31,8 @@ MAX_COPIES = 32
 MIN_SECONDS_PER_COPY = 30.0
 """Least seconds of the window for each copy, so that copies are far apart compared with a burst."""
 
-KEPT_REQUESTS = 60_000
-"""Requests that are kept of more than ``MAX_COPIES`` copies: enough for a p99.9."""
+KEPT_REQUESTS = 65_000
+"""Requests that are kept of more than ``MAX_COPIES`` copies: with 50,000 of them measured, enough for a p99.9."""
 
 MAX_SUPERPOSED = 20_000_000
 """Most requests that are made by superposing."""
@@ -222,7 +222,7 @@ def change_load(
 def _superpose(trace: RequestTrace, factor: float, copies: int, shift_seed: int, thin_seed: int) -> RequestTrace:
     if copies * len(trace) > MAX_SUPERPOSED:
         raise HandrailError(
-            f"{trace.name}: superposing {copies:,} copies of {len(trace):,} requests is too much; use --load-by compress"
+            f"{trace.name}: superposing {copies:,} copies of {len(trace):,} requests is too much; use compress"
         )
     changed = trace.superpose(copies, shift_seed) if copies > 1 else trace
     if factor < copies:
@@ -238,7 +238,7 @@ def _middle(trace: RequestTrace, n: int) -> RequestTrace:
 
 
 def _compress(trace: RequestTrace, factor: float) -> tuple[RequestTrace, float]:
-    """Compress until the rate has grown by ``factor``, which takes more than ``factor`` if sessions keep think times."""
+    """Compress until the rate has grown by ``factor``, which takes more than that if sessions keep think times."""
     compression = factor
     changed = trace.scale_rate(compression)
     for _ in range(COMPRESS_ROUNDS):

@@ -46,8 +46,8 @@ class Scenario(BaseModel):
 
     window_s: tuple[float, float] | None = None
     split: SplitName | None = None
-    rate: float | None = None
-    load: float | None = None
+    rate: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    load: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     load_by: LoadMethod | None = None
     replicas: str = DEFAULT_REPLICAS
     preset: Literal["vllm-v1", "vllm-v0"] = "vllm-v1"
@@ -57,12 +57,16 @@ class Scenario(BaseModel):
     whole: bool = False
     seed: int = Field(default=0, ge=0)
 
-    def fleet(self) -> FleetConfig:
-        """The fleet's config.
+    def checked_fleet(self) -> FleetConfig:
+        """The fleet's config, once the options are seen to go together.
 
         Raises:
-            HandrailError: ``replicas`` is not understood.
+            HandrailError: They do not, ``replicas`` is not understood, or there is no such fallback.
         """
+        if self.fallback not in HEURISTICS:
+            raise HandrailError(f"no heuristic is named {self.fallback!r}; choose one of {', '.join(HEURISTICS)}")
+        if self.rate is not None and self.load is not None:
+            raise HandrailError("--rate and --load both set the arrival rate; give one of them")
         return FleetConfig.parse(self.replicas, preset=self.preset, telemetry_delay_s=self.telemetry_delay_s)
 
 
@@ -100,11 +104,7 @@ def prepare(trace: RequestTrace, scenario: Scenario, say: Callable[[str], None] 
     Raises:
         HandrailError: An option does not fit the trace or the fleet.
     """
-    if scenario.fallback not in HEURISTICS:
-        raise HandrailError(f"no heuristic is named {scenario.fallback!r}; choose one of {', '.join(HEURISTICS)}")
-    if scenario.rate is not None and scenario.load is not None:
-        raise HandrailError("--rate and --load both set the arrival rate; give one of them")
-    fleet = scenario.fleet()
+    fleet = scenario.checked_fleet()
     if len(trace) == 0:
         raise HandrailError(f"{trace.name}: the trace holds no request")
     source_hash = trace.content_hash

@@ -132,4 +132,6 @@ def gap_note(gap_s: float, longest_sojourn_s: float) -> str | None:
     """A sentence if the gap before a part was not longer than the longest sojourn seen, else ``None``."""
     if gap_s <= 0 or gap_s > longest_sojourn_s:
         return None
-    return f"the gap before this split ({gap_s:.1f} s) is not longer than the longest sojourn ({longest_sojourn_s:.1f} s)"
+    return (
+        f"the gap before this split ({gap_s:.1f} s) is not longer than the longest sojourn ({longest_sojourn_s:.1f} s)"
+    )

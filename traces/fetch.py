@@ -1,7 +1,7 @@
 """Fetching a public trace: resumable, capped in size, checked before it gets its name.
 
-A download grows in ``FILE.part`` (with the server's validator in ``FILE.part.json``) and is renamed to ``FILE`` only when
-its checksum, or where none is known its content, is right. ``FILE.sha256`` then holds the checksum.
+A download grows in ``FILE.part`` (with the server's validator in ``FILE.part.json``) and is renamed to ``FILE`` only
+when its checksum, or where none is known its content, is right. ``FILE.sha256`` then holds the checksum.
 """
 
 from __future__ import annotations

@@ -92,7 +92,7 @@ def attained(results: Any, objective: Objective) -> NDArray[np.bool_]:
 
 
 def measured_span_s(results: Any) -> float:
-    """Seconds from the first measured arrival to the last end (or arrival) of a measured request; 0 if there is none."""
+    """Seconds from the first measured arrival to the last end (or arrival) of a measured request; 0 without any."""
     measured = np.asarray(results.measured)
     if not measured.any():
         return 0.0

@@ -19,7 +19,9 @@ Domain = Annotated[str, typer.Option(help="What is simulated; llm is there so fa
 Trace = Annotated[str, typer.Option(help="Trace file (plain or .gz), or 'bundled'.", metavar="PATH_OR_NAME")]
 Map = Annotated[
     list[str] | None,
-    typer.Option("--map", help="Column of a generic CSV or Parquet file, such as arrival_s=ts.", metavar="FIELD=COLUMN"),
+    typer.Option(
+        "--map", help="Column of a generic CSV or Parquet file, such as arrival_s=ts.", metavar="FIELD=COLUMN"
+    ),
 ]
 Failures = Annotated[str, typer.Option(help="Failed requests (0 output tokens): drop or retry.", metavar="drop|retry")]
 Sort = Annotated[bool, typer.Option("--sort", help="Sort a trace whose time goes backwards.")]

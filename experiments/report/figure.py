@@ -65,8 +65,9 @@ def draw_comparison(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    defaults = {key: value for key, value in matplotlib.rcParamsDefault.items() if not key.startswith("backend")}
-    with matplotlib.rc_context({**defaults, **STYLE}):
+    # A user's own matplotlibrc must not change a byte.
+    style: Any = {k: v for k, v in matplotlib.rcParamsDefault.items() if not k.startswith("backend")} | STYLE
+    with matplotlib.rc_context(style):
         figure = Figure(figsize=SIZE_INCHES, dpi=DPI, layout="constrained")
         FigureCanvasAgg(figure)
         figure.suptitle(title, fontsize=11, x=0.01, ha="left")

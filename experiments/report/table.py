@@ -36,7 +36,7 @@ def comparison_table(summary: Mapping[str, Any]) -> Group:
     _add_row(table, "SLO attainment", entries, lambda e: f"{e['slo_attainment']:.2%}")
     _add_row(table, "goodput, requests/s", entries, lambda e: _number(e["goodput_rps"]))
     _add_row(table, "output tokens/s", entries, lambda e: _number(e["output_tokens_per_s"]))
-    _add_row(table, "decided by the policy", entries, lambda e: _share(e.get("availability")), only="guarded")
+    _add_row(table, "decided by the policy", entries, lambda e: _share(e.get("availability")))
     _add_row(table, "differs from the fallback", entries, lambda e: _share(e.get("differs_from_fallback")))
     lines = [Text(line) for line in comparison_lines(summary)]
     return Group(table, *lines)
@@ -77,10 +77,8 @@ def _add_latency_row(
     table.add_row(*cells)
 
 
-def _add_row(table: Table, label: str, entries: Mapping[str, Any], show: Any, only: str | None = None) -> None:
-    cells = [
-        "" if only not in (None, name) else "-" if "failed" in entries[name] else show(entries[name]) for name in COLUMNS
-    ]
+def _add_row(table: Table, label: str, entries: Mapping[str, Any], show: Any) -> None:
+    cells = ["-" if "failed" in entries[name] else show(entries[name]) for name in COLUMNS]
     table.add_row(label, *cells)
 
 
@@ -114,11 +112,11 @@ def replay_table(content: Mapping[str, Any]) -> Group:
     for label, metric in (*LATENCY_ROWS, ("TPOT", "tpot_s"), ("queueing", "queueing_s")):
         table.add_row(label, *(_seconds(content[metric][key]) for key in keys))
     speed = content["requests"] / content["simulate_s"] if content["simulate_s"] > 0 else None
+    goodput, tokens = _number(content["goodput_rps"]), _number(content["output_tokens_per_s"])
+    simulated = f"{content['simulate_s']:.2f} s ({_number(speed)} requests/s)"
     lines = [
         f"lost (rejected + unfinished): {_lost(content)}; preemptions: {content['preemptions']:,}",
-        f"SLO attainment {content['slo_attainment']:.2%}, goodput {_number(content['goodput_rps'])} requests/s, "
-        f"{_number(content['output_tokens_per_s'])} output tokens/s",
-        f"simulated in {content['simulate_s']:.2f} s ({_number(speed)} requests/s), "
-        f"peak memory {content['peak_rss_mb']:.0f} MB",
+        f"SLO attainment {content['slo_attainment']:.2%}, goodput {goodput} requests/s, {tokens} output tokens/s",
+        f"simulated in {simulated}, peak memory {content['peak_rss_mb']:.0f} MB",
     ]
     return Group(table, *(Text(line) for line in lines))

@@ -14,9 +14,7 @@ from .student import student_t_quantile
 CONFIDENCE = 0.95
 
 
-def paired_mean_difference(
-    ours: Sequence[float], theirs: Sequence[float], confidence: float = CONFIDENCE
-) -> Interval:
+def paired_mean_difference(ours: Sequence[float], theirs: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
     """Mean of ``ours - theirs`` over pairs, with its t interval.
 
     Raises:

@@ -80,6 +80,7 @@ def cem_search(
     checkpoint: Path | None = None,
     fingerprint: str = "",
     on_score: Callable[[], None] | None = None,
+    on_iteration: Callable[[int, Iteration], None] | None = None,
 ) -> CemResult:
     """Search for the vector with the lowest score.
 
@@ -98,6 +99,7 @@ def cem_search(
         checkpoint: JSON file written after every iteration, from which an equal search resumes.
         fingerprint: Names everything else that the score depends on; a checkpoint with another one is refused.
         on_score: Called after each scored candidate, also for those that the checkpoint already holds.
+        on_iteration: Called after each iteration with its number, also for those in the checkpoint.
 
     Raises:
         HandrailError: An argument is out of its range, or the checkpoint is not of this search.
@@ -115,9 +117,12 @@ def cem_search(
         "smoothing": smoothing,
     }
     done = _resume(checkpoint, settings)[:iterations] if checkpoint is not None else []
-    for _ in range(len(done) * population):
+    for number, iteration in enumerate(done):
+        if on_iteration is not None:
+            on_iteration(number, iteration)
         if on_score is not None:
-            on_score()
+            for _ in range(population):
+                on_score()
     with ordered_map(evaluate, workers) as score:
         while len(done) < iterations:
             number = len(done)
@@ -134,6 +139,8 @@ def cem_search(
             done.append(_step(vectors, values, center, spread, first_std, elites, smoothing))
             if checkpoint is not None:
                 _write(checkpoint, settings, done)
+            if on_iteration is not None:
+                on_iteration(number, done[-1])
     return CemResult(tuple(start.tolist()), tuple(done))
 
 
@@ -177,7 +184,14 @@ def _resume(path: Path, settings: dict[str, object]) -> list[Iteration]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         iterations = [
-            Iteration(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()})
+            Iteration(
+                best_value=float(row["best_value"]),
+                best=tuple(row["best"]),
+                mean_value=float(row["mean_value"]),
+                elite_value=float(row["elite_value"]),
+                mean=tuple(row["mean"]),
+                std=tuple(row["std"]),
+            )
             for row in content.pop("iterations")
         ]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .sb3 import HIDDEN, TrainedNetwork, fit, linear_layers, normalised_envs, training_packages
+from .sb3 import HIDDEN, TrainedNetwork, fit, linear_layers, training_envs, training_packages
 
 SETTINGS: dict[str, Any] = {
     "learning_rate": 5e-4,
@@ -48,8 +48,7 @@ def train_dqn(
     """
     sb3, _ = training_packages()
     chosen = {**SETTINGS, **(settings or {})}
-    envs = normalised_envs(env_fns, seed, chosen["gamma"])
-    try:
+    with training_envs(env_fns, seed, chosen["gamma"]) as envs:
         model = sb3.DQN("MlpPolicy", envs, seed=seed, device="cpu", policy_kwargs={"net_arch": list(HIDDEN)}, **chosen)
         return fit(
             model,
@@ -60,5 +59,3 @@ def train_dqn(
             log_dir=log_dir,
             on_step=on_step,
         )
-    finally:
-        envs.close()

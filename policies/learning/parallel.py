@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -26,7 +28,7 @@ def ordered_map(
     processes, so it must be a module-level function or an instance of a module-level class.
 
     Raises:
-        HandrailError: ``workers`` is below 1.
+        HandrailError: ``workers`` is below 1, or a worker process died.
     """
     if workers < 1:
         raise HandrailError(f"--workers must be at least 1, got {workers}")
@@ -38,12 +40,21 @@ def ordered_map(
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_keep, initargs=(function,))
     try:
         yield lambda items: pool.map(_call, items)
+    except BrokenProcessPool:
+        raise HandrailError("a worker process died (out of memory?); try --workers 1 or shorter windows") from None
+    except KeyboardInterrupt:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in multiprocessing.active_children():
+            child.terminate()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def _keep(function: Callable[[Any], Any]) -> None:
     global _function
+    # Ctrl-C reaches the whole process group; the parent ends the workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _function = function
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .sb3 import HIDDEN, TrainedNetwork, fit, linear_layers, normalised_envs, training_packages
+from .sb3 import HIDDEN, TrainedNetwork, fit, linear_layers, training_envs, training_packages
 
 SETTINGS: dict[str, Any] = {
     "n_steps": 1024,
@@ -46,8 +46,7 @@ def train_ppo(
     """
     sb3, _ = training_packages()
     chosen = {**SETTINGS, **(settings or {})}
-    envs = normalised_envs(env_fns, seed, chosen["gamma"])
-    try:
+    with training_envs(env_fns, seed, chosen["gamma"]) as envs:
         net_arch = {"pi": list(HIDDEN), "vf": list(HIDDEN)}
         model = sb3.PPO("MlpPolicy", envs, seed=seed, device="cpu", policy_kwargs={"net_arch": net_arch}, **chosen)
         return fit(
@@ -59,5 +58,3 @@ def train_ppo(
             log_dir=log_dir,
             on_step=on_step,
         )
-    finally:
-        envs.close()

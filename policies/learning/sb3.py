@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -63,10 +64,27 @@ def training_packages() -> tuple[Any, Any]:
         ) from None
 
 
+@contextmanager
+def training_envs(env_fns: Sequence[Callable[[], Any]], seed: int, gamma: float) -> Iterator[Any]:
+    """``normalised_envs`` that are closed at the end, with torch on one thread meanwhile.
+
+    Networks this small lose time on several threads, and their sums would depend on how many there are.
+    """
+    _, torch = training_packages()
+    threads = torch.get_num_threads()
+    envs = normalised_envs(env_fns, seed, gamma)
+    torch.set_num_threads(1)
+    try:
+        yield envs
+    finally:
+        torch.set_num_threads(threads)
+        envs.close()
+
+
 def normalised_envs(env_fns: Sequence[Callable[[], Any]], seed: int, gamma: float) -> Any:
     """A ``VecNormalize`` of a ``DummyVecEnv`` that normalises observations and rewards."""
     vec_env = importlib.import_module("stable_baselines3.common.vec_env")
-    envs = vec_env.DummyVecEnv(list(env_fns))
+    envs = vec_env.VecMonitor(vec_env.DummyVecEnv(list(env_fns)))
     envs.seed(seed)
     return vec_env.VecNormalize(envs, norm_obs=True, norm_reward=True, clip_obs=CLIP, gamma=gamma, epsilon=EPSILON)
 

@@ -53,7 +53,7 @@ def test_one_window_has_an_estimate_and_no_interval():
 
 @pytest.mark.parametrize(("ours", "theirs"), [([1.0], [1.0, 2.0]), ([], []), ([np.inf], [1.0]), ([0.0], [1.0])])
 def test_pairs_that_have_no_ratio_are_refused(ours, theirs):
-    with pytest.raises(ValueError, match="pairs|positive"):
+    with pytest.raises(ValueError, match=r"pairs|positive"):
         geometric_mean_ratio(ours, theirs)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .columns import ReadOptions, Table, assemble, check_stamps, labels, time_order, whole_numbers
+from .columns import ReadOptions, Table, assemble, check_stamps, labels, names_of, time_order, whole_numbers
 from .request_trace import MAX_TOKENS, RequestTrace
 from .spread import spread_ties
 
@@ -17,7 +17,7 @@ MODEL, TENANT, SESSION = "Model", "Log Type", "Session ID"
 SIGNATURE = (STAMP, PROMPT, OUTPUT)
 
 
-def read_burstgpt(file: Table, options: ReadOptions) -> RequestTrace:
+def read_burstgpt(table: Table, options: ReadOptions) -> RequestTrace:
     """Read it; ``tenant`` is the log type, time 0 the whole second of the first request.
 
     Where all stamps are whole seconds, requests are spread uniformly within their second (unless ``spread_seed`` is
@@ -26,15 +26,15 @@ def read_burstgpt(file: Table, options: ReadOptions) -> RequestTrace:
     Raises:
         TraceError: With line and field of whatever is missing or out of range.
     """
-    file.require(SIGNATURE, "BurstGPT has it; fetch the file again, or name your columns with --map")
-    texts = [column for column in (MODEL, TENANT, SESSION) if column in file.header]
-    file.require(texts, "rename one")
-    columns = file.read(SIGNATURE, texts)
-    source = file.source
+    table.require(SIGNATURE, "BurstGPT has it; fetch the file again, or name your columns with --map")
+    texts = [column for column in (MODEL, TENANT, SESSION) if column in table.header]
+    table.require(texts, "rename one")
+    columns = table.read(SIGNATURE, texts)
+    source = table.source
     stamp_s = columns[STAMP].to_numpy()
-    check_stamps(stamp_s, source, file.place, STAMP)
-    tokens = [whole_numbers(file, c, columns[c], low=0, high=MAX_TOKENS) for c in (PROMPT, OUTPUT)]
-    order = time_order(stamp_s, source, file.place, STAMP, options)
+    check_stamps(stamp_s, source, table.place, STAMP)
+    tokens = [whole_numbers(table, c, columns[c], low=0, high=MAX_TOKENS) for c in (PROMPT, OUTPUT)]
+    order = time_order(stamp_s, source, table.place, STAMP, options)
     if order is not None:
         stamp_s = stamp_s[order]
 
@@ -48,7 +48,7 @@ def read_burstgpt(file: Table, options: ReadOptions) -> RequestTrace:
     optional = {}
     for column, attribute in ((TENANT, "tenant"), (MODEL, "model")):
         if column in columns:
-            optional[attribute], optional[f"{attribute}_names"] = labels(columns[column])
+            optional[attribute], optional[f"{attribute}_names"] = names_of(table, column, columns[column])
     if SESSION in columns:
         session_id, names = labels(columns[SESSION])
         optional["session_id"] = without_empty(session_id, names)

@@ -10,9 +10,9 @@ from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ..errors import TraceError
 from .failures import handle_failures
 from .request_trace import MAX_STAMP_S, RequestTrace
 from .source import Source
@@ -72,7 +72,7 @@ def whole_numbers(table: Table, column: str, values: pa.ChunkedArray, *, low: in
 
 def labels(values: pa.ChunkedArray) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Text labels as int64 codes and their names, in order of first appearance."""
-    encoded = values if pa.types.is_dictionary(values.type) else pc.dictionary_encode(values)
+    encoded = values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
     merged = encoded.unify_dictionaries().combine_chunks()
     array = merged.chunk(0) if isinstance(merged, pa.ChunkedArray) else merged
     codes = array.indices.to_numpy(zero_copy_only=False).astype(np.int64)
@@ -82,6 +82,22 @@ def labels(values: pa.ChunkedArray) -> tuple[NDArray[np.int64], tuple[str, ...]]
     renumber[order] = np.arange(len(order))
     names = array.dictionary.to_pylist()
     return renumber[codes], tuple(names[code] for code in order.tolist())
+
+
+def names_of(table: Table, column: str, values: pa.ChunkedArray) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """``labels`` of a column of names, such as tenants.
+
+    Raises:
+        TraceError: A name with a line end or another control character in it (mostly a quote that nobody closed).
+    """
+    codes, names = labels(values)
+    for code, name in enumerate(names):
+        if any(ord(c) < 32 for c in name):
+            row = int(np.argmax(codes == code))
+            raise table.source.bad_value(
+                table.place(row), column, "holds a line end or control character; mend the row"
+            )
+    return codes, names
 
 
 def looks_like_date(text: str) -> bool:
@@ -127,17 +143,21 @@ def assemble(
     A prompt length of 0 (lost by the recording, mostly of failed requests) is raised to 1 and counted in the notes.
     """
     n = len(arrival_s)
-    trace = RequestTrace(
-        arrival_s=np.zeros(n),
-        prompt_tokens=np.maximum(prompt_tokens, 1),
-        output_tokens=output_tokens,
-        name=Path(source.name).name,
-        notes={},
-        **optional,
-    )
-    trace = trace.take(np.arange(n) if order is None else order, arrival_s)
     prompt_known = (prompt_tokens if order is None else prompt_tokens[order]) > 0
-    lost = int((~prompt_known & (trace.output_tokens > 0)).sum())
-    notes = {"rows": n, **notes, **({"prompts_raised_to_1": lost} if lost else {})}
     seed = int(options.generator(1).integers(2**63))
-    return handle_failures(trace.replace(notes=notes), prompt_known, options.failures, seed)
+    try:
+        trace = RequestTrace(
+            arrival_s=arrival_s if order is None else np.zeros(n),
+            prompt_tokens=np.maximum(prompt_tokens, 1),
+            output_tokens=output_tokens,
+            name=Path(source.name).name,
+            notes={},
+            **optional,
+        )
+        if order is not None:
+            trace = trace.take(order, arrival_s)
+        lost = int((~prompt_known & (trace.output_tokens > 0)).sum())
+        notes = {"rows": n, **notes, **({"prompts_raised_to_1": lost} if lost else {})}
+        return handle_failures(trace.replace(notes=notes), prompt_known, options.failures, seed)
+    except TraceError as error:
+        raise source.error(str(error)) from None

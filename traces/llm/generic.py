@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from .azure import date_stamps_ns
 from .burstgpt import without_empty
-from .columns import ReadOptions, Table, assemble, check_stamps, labels, time_order, whole_numbers
+from .columns import ReadOptions, Table, assemble, check_stamps, labels, names_of, time_order, whole_numbers
 from .request_trace import MAX_TOKENS, RequestTrace, compact_names
 
 REQUIRED = ("arrival_s", "prompt_tokens", "output_tokens")
@@ -75,9 +75,9 @@ def read_generic(table: Table, options: ReadOptions, mapping: Mapping[str, str])
         optional["session_id"] = _session_ids(values[column["session_id"]])
     for name in ("tenant", "model"):
         if name in column:
-            codes, names = labels(values[column[name]])
-            _refuse_control_characters(table, column[name], codes, names)
-            optional[name], optional[f"{name}_names"] = compact_names(codes, names)
+            optional[name], optional[f"{name}_names"] = compact_names(
+                *names_of(table, column[name], values[column[name]])
+            )
     if "priority" in column:
         optional["priority"] = whole("priority", -_MAX_PRIORITY, _MAX_PRIORITY)
     if "prefix_blocks" in column:
@@ -128,13 +128,6 @@ def _session_ids(values: pa.ChunkedArray) -> np.ndarray:
         else:
             return without_empty(codes, names)
     return numbers[codes]
-
-
-def _refuse_control_characters(table: Table, field: str, codes: np.ndarray, names: tuple[str, ...]) -> None:
-    for code, name in enumerate(names):
-        if any(ord(c) < 32 for c in name):
-            row = int(np.argmax(codes == code))
-            raise table.source.bad_value(table.place(row), field, "holds control characters; rename it")
 
 
 def _prefix_blocks(table: Table, field: str, values: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:

@@ -172,6 +172,7 @@ class RequestTrace:
             array = getattr(self, column)
             if array is not None:
                 changes[column] = array[rows]
+                changes[column].flags.writeable = False  # nobody else has it, so it need not be copied
         if self.prefix_blocks is not None:
             changes["prefix_blocks"] = transforms.take_ragged(*self.prefix_blocks, rows)
         return self.replace(**changes)
@@ -235,7 +236,7 @@ class RequestTrace:
         return transforms.concatenated(self, other)
 
 
-def compact_names(codes: Ints, names: Sequence[str]) -> tuple[Ints, tuple[str, ...]]:
+def compact_names(codes: Ints, names: tuple[str, ...]) -> tuple[Ints, tuple[str, ...]]:
     """The same labels with only the names in use, sorted, and the codes renumbered to match."""
     used = np.unique(codes)
     order = sorted(used.tolist(), key=lambda code: names[code])

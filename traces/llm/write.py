@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -92,7 +93,7 @@ def _columns(trace: RequestTrace) -> dict[str, np.ndarray | list[str]]:
         columns["priority"] = trace.priority
     if trace.prefix_blocks is not None:
         offsets, ids = (array.tolist() for array in trace.prefix_blocks)
-        columns["prefix_blocks"] = [" ".join(map(str, ids[a:b])) for a, b in zip(offsets, offsets[1:], strict=False)]
+        columns["prefix_blocks"] = [" ".join(map(str, ids[a:b])) for a, b in itertools.pairwise(offsets)]
         columns["prefix_block_tokens"] = np.full(len(trace), trace.prefix_block_tokens)
     return columns
 

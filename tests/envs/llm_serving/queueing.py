@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import t
 
 Floats = NDArray[np.float64]
 
@@ -19,6 +20,26 @@ def fcfs_waits(arrival_s: Floats, service_s: Floats, servers: int) -> Floats:
         start = max(arrival, free_s[server])
         waits[i] = start - arrival
         free_s[server] = start + service
+    return waits
+
+
+def lockstep_waits(arrival_s: Floats, tokens: NDArray[np.int64], servers: int, step_s: float) -> Floats:
+    """Waits for one of ``servers`` slots of an engine whose steps all last ``step_s``, a token a slot and step.
+
+    Steps follow one another while any slot is taken, so a request starts at a boundary, or at once if all are idle.
+    """
+    free_s = [0.0] * servers
+    anchor_s = 0.0
+    waits = np.empty(len(arrival_s))
+    for i, (arrival, work) in enumerate(zip(arrival_s.tolist(), tokens.tolist(), strict=True)):
+        if max(free_s) < arrival:
+            anchor_s = arrival
+        server = min(range(servers), key=free_s.__getitem__)
+        ready = max(arrival, free_s[server])
+        # The slot is freed on a boundary itself, up to rounding.
+        start = anchor_s + math.ceil((ready - anchor_s) / step_s - 1e-6) * step_s
+        waits[i] = start - arrival
+        free_s[server] = start + work * step_s
     return waits
 
 
@@ -42,8 +63,6 @@ def mmc_wait_s(servers: int, rate: float, service_mean_s: float) -> float:
 
 def interval_99(replications: list[float]) -> tuple[float, float]:
     """Mean and half-width of the 99 % confidence interval over independent replications (Student's t)."""
-    from scipy.stats import t
-
     values = np.array(replications)
     n = len(values)
     return float(values.mean()), float(t.ppf(0.995, n - 1) * values.std(ddof=1) / math.sqrt(n))

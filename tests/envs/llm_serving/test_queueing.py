@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import numpy as np
 import pytest
@@ -17,7 +16,8 @@ from handrail.envs.llm_serving import (
 from handrail.traces import RequestTrace
 from implementations import Route, replay
 from numpy.typing import NDArray
-from queueing import fcfs_waits, interval_99, mmc_wait_s, pollaczek_khinchine_wait_s
+from queueing import fcfs_waits, interval_99, lockstep_waits, mmc_wait_s, pollaczek_khinchine_wait_s
+from scipy.stats import lognorm
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -26,7 +26,7 @@ TOKEN_S = 1e-4
 """Seconds a prompt token takes in the single-server queues."""
 
 
-def one_at_a_time(**settings) -> ReplicaConfig:
+def one_at_a_time() -> ReplicaConfig:
     """A replica that is a single server with service time proportional to the prompt."""
     return ReplicaConfig(
         latency=LatencyModel.proportional(TOKEN_S),
@@ -36,7 +36,6 @@ def one_at_a_time(**settings) -> ReplicaConfig:
         max_model_len=1 << 20,
         async_scheduling=False,
         prefix_caching=False,
-        **settings,
     )
 
 
@@ -59,8 +58,6 @@ def lognormal(rng: np.random.Generator, n: int) -> Ints:
 
 def lognormal_moments() -> tuple[float, float]:
     """First two moments of the rounded lognormal, by summing over the integers."""
-    from scipy.stats import lognorm
-
     k = np.arange(1, 200_000)
     upper = lognorm.cdf(k + 0.5, 0.7, scale=800)
     lower = np.concatenate([[0.0], upper[:-1]])
@@ -101,7 +98,7 @@ def test_mg1_waits_as_pollaczek_and_khinchine_say(kind):
     means, expected_s = single_server_waits(kind, replications=20, n=4_000, warm_up=100)
     mean_s, half_s = interval_99(means)
     assert abs(mean_s - expected_s) <= half_s
-    assert half_s <= 0.06 * mean_s
+    assert half_s <= 0.09 * mean_s
 
 
 @pytest.mark.slow
@@ -131,8 +128,8 @@ def test_shortest_drain_over_single_servers_is_a_central_queue(servers):
     assert (expected > 0).mean() > 0.3
     # The observation is float32: drains closer than its rounding may be taken for each other.
     np.testing.assert_allclose(waits, expected, rtol=0, atol=1e-6)
-    spread = replay(config, trace)
-    assert np.mean(spread.scheduled_s - spread.arrival_s) > 1.5 * expected.mean()
+    turns = replay(config, trace)
+    assert np.mean(turns.scheduled_s - turns.arrival_s) > 1.2 * expected.mean()
 
 
 def slots(servers: int, step_s: float) -> ReplicaConfig:
@@ -151,16 +148,36 @@ def slots(servers: int, step_s: float) -> ReplicaConfig:
 STEP_S = 0.01
 
 
-def slot_waits(servers: int, load: float, tokens: int, replications: int, n: int) -> tuple[list[float], float]:
-    """Mean waits for a slot with geometric outputs of mean ``tokens``, and the M/M/c formula's."""
-    mean_s = tokens * STEP_S
+def slot_waits(servers: int, load: float, replications: int, n: int) -> tuple[list[float], float]:
+    """Mean waits for a slot with geometric outputs, checked wait by wait, and the M/M/c formula's mean.
+
+    A thousand steps a request: a geometric length is nearly exponential, and the wait for a boundary is no wait.
+    """
+    mean_s = 1000 * STEP_S
     rate = load * servers / mean_s
     means = []
     for seed in np.random.SeedSequence(20_240_102).spawn(replications):
         rng = np.random.default_rng(seed)
-        trace = poisson_trace(rng, rate, np.ones(n, dtype=np.int64), rng.geometric(1 / tokens, n))
+        trace = poisson_trace(rng, rate, np.ones(n, dtype=np.int64), geometric(rng, n))
         results = replay(FleetConfig(replicas=(slots(servers, STEP_S),)), trace)
-        # A request that finds a slot free still waits for the running step to end: that is no queueing.
         waits = results.scheduled_s - results.arrival_s
-        means.append(float(waits[n // 20 :].mean()))
+        expected = lockstep_waits(trace.arrival_s, trace.output_tokens, servers, STEP_S)
+        np.testing.assert_allclose(waits, expected, rtol=0, atol=1e-9 * results.end_s)
+        means.append(float(waits[n // 40 :].mean()))
     return means, mmc_wait_s(servers, rate, mean_s)
+
+
+def test_slots_of_one_replica_are_an_mmc_queue():
+    means, expected_s = slot_waits(servers=2, load=0.5, replications=20, n=3_000)
+    mean_s, half_s = interval_99(means)
+    assert abs(mean_s - expected_s) <= half_s
+    assert half_s <= 0.09 * mean_s
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("servers", "load", "n"), [(2, 0.5, 12_000), (4, 0.7, 30_000)])
+def test_slots_are_an_mmc_queue_within_three_percent(servers, load, n):
+    means, expected_s = slot_waits(servers, load, replications=30, n=n)
+    mean_s, half_s = interval_99(means)
+    assert abs(mean_s - expected_s) <= half_s
+    assert half_s <= 0.03 * mean_s

@@ -76,10 +76,18 @@ def test_a_broken_off_search_resumes_to_the_same_end(tmp_path: Path):
         scored.append(candidate[1])
         return noisy_quadratic(candidate)
 
-    ticks = []
+    ticks, told = [], []
     resumed = cem_search(
-        counted, START, STD, iterations=5, checkpoint=path, on_score=lambda: ticks.append(1), **options
+        counted,
+        START,
+        STD,
+        iterations=5,
+        checkpoint=path,
+        on_score=lambda: ticks.append(1),
+        on_iteration=lambda number, iteration: told.append((number, iteration)),
+        **options,
     )
+    assert told == list(enumerate(whole.iterations))
     assert resumed == whole
     assert scored == [2] * 8 + [3] * 8 + [4] * 8
     assert len(ticks) == 40

@@ -14,7 +14,7 @@ from handrail.policies import load_policy, save_policy
 from handrail.policies.card import TrainingCard
 from handrail.policies.learning.dqn import train_dqn
 from handrail.policies.learning.ppo import train_ppo
-from handrail.policies.learning.sb3 import fit, linear_layers, normalised_envs, snapshot, training_packages
+from handrail.policies.learning.sb3 import fit, linear_layers, training_envs, training_packages
 from handrail.traces.errors import HandrailError
 
 LAYOUT = Layout([Field("up", 0, 1, ""), Field("drain_s", 0, 100, "")], [Field("prompt_ktokens", 0, 10, "")], 3)
@@ -110,36 +110,41 @@ def test_one_seed_gives_one_network(train):
     assert any((tensor != other.tensors[name]).any() for name, tensor in first.tensors.items())
 
 
+def ppo_linears(policy) -> list:
+    return linear_layers(policy.mlp_extractor.policy_net, policy.action_net)
+
+
+def dqn_linears(policy) -> list:
+    return linear_layers(policy.q_net.q_net)
+
+
 @needs_torch
-@pytest.mark.parametrize("kind", ["ppo", "dqn"])
-def test_numpy_agrees_with_the_library_within_1e_5(kind: str):
+@pytest.mark.parametrize(
+    ("kind", "linears", "activation"), [("PPO", ppo_linears, "tanh"), ("DQN", dqn_linears, "relu")]
+)
+def test_numpy_agrees_with_the_library_within_1e_5(kind: str, linears, activation: str):
     sb3, torch = training_packages()
-    envs = normalised_envs([Shortest], seed=0, gamma=0.9)
-    if kind == "ppo":
-        model = sb3.PPO("MlpPolicy", envs, seed=0, device="cpu", n_steps=128, batch_size=64)
-        linears = lambda policy: linear_layers(policy.mlp_extractor.policy_net, policy.action_net)  # noqa: E731
-    else:
-        model = sb3.DQN("MlpPolicy", envs, seed=0, device="cpu", learning_starts=50)
-        linears = lambda policy: linear_layers(policy.q_net.q_net)  # noqa: E731
-    activation = "tanh" if kind == "ppo" else "relu"
-    fit(model, linears, activation, steps=256, snapshots=1, log_dir=None, on_step=None)
-    network = snapshot(model, linears(model.policy), activation, 256).network(LAYOUT)
     rng = np.random.default_rng(1)
-    for _ in range(200):
-        drain = rng.random(3) * 80
-        observation = np.array([1, drain[0], 1, drain[1], 1, drain[2], rng.random() * 9], dtype=np.float32)
-        normalised = torch.as_tensor(envs.normalize_obs(observation[None]))
-        with torch.no_grad():
-            if kind == "ppo":
-                expected = model.policy.get_distribution(normalised).distribution.logits.numpy()[0]
-                ours = network.scores(observation)
-                # The library's logits are normalised: they differ from the network's by one constant.
-                ours = ours - np.log(np.exp(ours.astype(np.float64)).sum())
-            else:
-                expected = model.q_net(normalised).numpy()[0]
-                ours = network.scores(observation)
-        np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-5)
-        assert network.act(observation) == int(model.predict(envs.normalize_obs(observation), deterministic=True)[0])
+    with training_envs([Shortest], seed=0, gamma=0.9) as envs:
+        extra = {"n_steps": 128, "batch_size": 64} if kind == "PPO" else {"learning_starts": 50}
+        model = getattr(sb3, kind)("MlpPolicy", envs, seed=0, device="cpu", **extra)
+        network = fit(model, linears, activation, steps=256, snapshots=1, log_dir=None, on_step=None)[-1].network(
+            LAYOUT
+        )
+        for _ in range(200):
+            drain = rng.random(3) * 80
+            observation = np.array([1, drain[0], 1, drain[1], 1, drain[2], rng.random() * 9], dtype=np.float32)
+            normalised = envs.normalize_obs(observation[None])
+            ours = network.scores(observation)
+            with torch.no_grad():
+                if kind == "PPO":
+                    expected = model.policy.get_distribution(torch.as_tensor(normalised)).distribution.logits.numpy()[0]
+                    # The library's logits are normalised: they differ from the network's by one constant.
+                    ours = ours - np.log(np.exp(ours.astype(np.float64)).sum())
+                else:
+                    expected = model.q_net(torch.as_tensor(normalised)).numpy()[0]
+            np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-5)
+            assert network.act(observation) == int(model.predict(normalised, deterministic=True)[0][0])
 
 
 @needs_torch
