@@ -188,7 +188,13 @@ def change_rate(
         changed = trace.thin(factor, thin_seed)
     elif chosen == "compress":
         changed, compression = _compress(trace, factor)
-        if method is None and _reached(trace, changed) < COMPRESS_SHORTFALL * factor:
+        reached = _reached(trace, changed)
+        if reached < COMPRESS_SHORTFALL * factor:
+            if method is not None:
+                raise HandrailError(
+                    f"{trace.name}: think times within sessions stay, so compressing raises the rate by "
+                    f"{reached:.4g} at most, not by {factor:.4g}; use --load-by superpose"
+                )
             chosen, compression = "superpose", 1.0
     if chosen == "superpose":
         copies = math.ceil(factor)

@@ -9,7 +9,7 @@ with the other. The score of a policy is the mean over windows: 0 is the fallbac
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -72,6 +72,17 @@ def window_score(ours: NDArray[np.float64], fallback: NDArray[np.float64]) -> fl
     return float(each.mean() + LOSS_WEIGHT * np.maximum(each, 0.0).sum())
 
 
+def window_of(prepared: Prepared, fallback: str) -> TrafficWindow:
+    """A prepared scenario as one stretch of traffic, with the fallback replayed on it."""
+    scenario = prepared.scenario
+    run = replay(
+        prepared.fleet, prepared.trace, fallback, scenario.objective, measured=prepared.measured, seed=scenario.seed
+    )
+    return TrafficWindow(
+        prepared.fleet, prepared.trace, prepared.measured, scenario.objective, scenario.seed, tails(run.results)
+    )
+
+
 def traffic_windows(
     window: RequestTrace, prepared: Prepared, fallback: str, *, n: int, seed: int, max_requests: int | None = None
 ) -> list[TrafficWindow]:
@@ -104,11 +115,8 @@ def traffic_windows(
             trace = trace.take(np.arange(first, first + max_requests), arrival_s - arrival_s[0])
         if trace.content_hash in made:
             continue
-        measured = measured_window(trace)
-        run = replay(prepared.fleet, trace, fallback, scenario.objective, measured=measured, seed=scenario.seed)
-        made[trace.content_hash] = TrafficWindow(
-            prepared.fleet, trace, measured, scenario.objective, scenario.seed, tails(run.results)
-        )
+        drawn = replace(prepared, trace=trace, measured=measured_window(trace))
+        made[trace.content_hash] = window_of(drawn, fallback)
     return list(made.values())
 
 

@@ -186,7 +186,15 @@ def train_policy(
             seed=train_seed,
             max_requests=options.window_requests,
         )
-        finalists = _search(trace, scenario, options, layout, tuple(windows), out / WORK_FOLDER, say, on_progress)
+        finalists = search_scorer(
+            tuple(windows),
+            scenario.fallback,
+            options,
+            out / WORK_FOLDER,
+            fingerprint=_fingerprint(trace, scenario, options),
+            say=say,
+            on_progress=on_progress,
+        )
     else:
         finalists = _fit(options, layout, parts["train"], out / WORK_FOLDER, say, on_progress)
 
@@ -236,22 +244,42 @@ def train_policy(
     return report
 
 
-def _search(
-    trace: RequestTrace,
-    scenario: Scenario,
-    options: TrainingOptions,
-    layout: Layout,
+def search_scorer(
     windows: tuple[TrafficWindow, ...],
+    fallback: str,
+    options: TrainingOptions,
     work: Path,
-    say: Callable[[str], None],
-    on_progress: Callable[[float, float], None],
+    *,
+    fingerprint: str = "",
+    say: Callable[[str], None] = lambda _: None,
+    on_progress: Callable[[float, float], None] = lambda _done, _total: None,
 ) -> list[Finalist]:
+    """Search a replica scorer on ``windows``, starting at expected drain.
+
+    Tuned on the very windows that it is then judged on, it shows how much there is to gain there at most.
+
+    Args:
+        windows: Traffic to score on.
+        fallback: The heuristic whose decisions features are normalised by.
+        options: How to search.
+        work: Folder for checkpoint and TensorBoard events.
+        fingerprint: Names what the windows depend on; see ``cem_search``.
+        say: Told in a few words what is going on.
+        on_progress: Told the candidates scored and their number.
+
+    Returns:
+        The start, the mean after each iteration, the last iteration's best.
+
+    Raises:
+        HandrailError: An option is out of range, or the checkpoint is of another search.
+    """
+    layout = layout_for(len(windows[0].fleet.replicas))
     say("sampling decisions of the fallback")
     sampled: list[ObservationSample] = []
 
     def sampler(layout: Layout) -> ObservationSample:
         stride = max(len(windows[0].trace) // MAX_SAMPLES, 1)
-        sampled.append(ObservationSample(make_heuristic(scenario.fallback, layout), stride))
+        sampled.append(ObservationSample(make_heuristic(fallback, layout), stride))
         return sampled[0]
 
     first = windows[0]
@@ -277,7 +305,7 @@ def _search(
             seed=options.seed,
             workers=options.workers,
             checkpoint=work / "search.json",
-            fingerprint=_fingerprint(trace, scenario, options),
+            fingerprint=fingerprint,
             on_score=one_more,
             on_iteration=log.iteration,
         )

@@ -36,6 +36,7 @@ class Constant(RoutingHeuristic):
 
     name = "sabotage:constant"
     knows = "none"
+    needs_observation = False
 
     def choose(self, observation: NDArray[np.float32]) -> int:
         return 0
@@ -70,6 +71,7 @@ class NotANumber:
 
     name = "sabotage:nan"
     knows = "none"
+    needs_observation = False
     latency_s: float = 0.0
 
     def __init__(self, layout: Layout, seed: int = 0) -> None:

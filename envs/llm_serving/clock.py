@@ -16,14 +16,21 @@ import simpy
 OUTAGE, ARRIVAL, BOUNDARY = 0, 1, 2
 
 
+class Alarm(simpy.Event):
+    """An event that is triggered when it is made, with one callback."""
+
+    _ok = True
+    _value = None
+
+    def __init__(self, callback: Callable[[simpy.Event], Any]) -> None:
+        self.callbacks = [callback]
+
+
 class Clock(simpy.Environment):
     """A SimPy environment whose events are called back at absolute times."""
 
     def at(self, time_s: float, callback: Callable[[simpy.Event], Any], priority: int) -> simpy.Event:
         """Call ``callback(event)`` at ``time_s`` (>= now); among simultaneous events lower ``priority`` goes first."""
-        event = simpy.Event(self)
-        event._ok = True
-        event._value = None
-        event.callbacks.append(callback)  # type: ignore[union-attr]
+        event = Alarm(callback)
         heappush(self._queue, (time_s, priority, next(self._eid), event))  # type: ignore[arg-type]
         return event

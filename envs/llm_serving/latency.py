@@ -88,6 +88,13 @@ class PiecewiseLinear:
         i = bisect_right(self._xs, x)
         return self._slopes[i - 1], self._xs[i] if i < len(self._xs) else math.inf
 
+    def at(self, x: float) -> tuple[float, float, float]:
+        """(value, slope, next knot) at x: `__call__` and `piece` in one look-up."""
+        xs = self._xs
+        i = bisect_right(xs, x)
+        slope = self._slopes[i - 1]
+        return self._ys[i - 1] + slope * (x - xs[i - 1]), slope, xs[i] if i < len(xs) else math.inf
+
     def scaled(self, factor: float) -> PiecewiseLinear:
         """factor times this function, factor >= 0."""
         return PiecewiseLinear(tuple((x, y * factor) for x, y in self.knots), self.final_slope * factor)
@@ -130,6 +137,13 @@ class LatencyModel:
             + self.sequences(decode_sequences)
             + self.kv(kv_tokens)
         )
+
+    def batch_s(self, decode_sequences: int) -> float:
+        """The part of a decode-only step that does not depend on context: ``batch_s(n) + kv(c) == step_s(0, 0, n, c)``.
+
+        Bit for bit, since `step_s` adds the context's term last.
+        """
+        return self.base_s + self.tokens(decode_sequences) + self.attention(0.0) + self.sequences(decode_sequences)
 
     @classmethod
     def constant(cls, step_s: float) -> LatencyModel:

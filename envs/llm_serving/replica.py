@@ -85,6 +85,7 @@ class Replica:
         self.prefix_caching = bool(config.prefix_caching)
         self.overhead_s = config.step_overhead_s
         self._pad = config.pad_table()
+        self._batch_s: dict[int, float] = {}  # by decoding sequences: their step without its context
         self._priority = BOUNDARY + index
         self.up = True
         self.records = array("d")
@@ -225,8 +226,6 @@ class Replica:
                     self.sink.range_ended(request, self, self.record_count)
                     request.first_record = -1
             self.in_flight_victims = []
-        if self.is_async and not self.decided and self.covered <= step:
-            self._cover_through(step + 1)
         for request in ended:
             self._finish(request, now_s)
 
@@ -340,10 +339,11 @@ class Replica:
             self.b_s = 0.0
             self.j_limit = 1
         else:
-            padded = self._pad[n] if n < len(self._pad) else n
-            latency = self.latency
-            self.a_s = self.overhead_s + latency.step_s(0, 0.0, padded, kv_tokens)
-            slope, knot = latency.kv.piece(kv_tokens)
+            batch_s = self._batch_s.get(n)
+            if batch_s is None:
+                batch_s = self._batch_s[n] = self.latency.batch_s(self._pad[n] if n < len(self._pad) else n)
+            kv_s, slope, knot = self.latency.kv.at(kv_tokens)
+            self.a_s = self.overhead_s + (batch_s + kv_s)
             self.b_s = slope * n
             self.j_limit = 1 << 60 if knot == math.inf else math.ceil((knot - kv_tokens) / n)
         if self.reporting:
@@ -428,6 +428,8 @@ class Replica:
                 return
             if not chunks and self._last_coverable_step() > step:
                 return
+        if self.covered < step:
+            self._cover_through(step)
         finishing = self.finishing
         self.leavers = self._pop_leavers(step) if finishing and finishing[0][0] <= step else []
         joined = False

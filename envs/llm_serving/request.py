@@ -29,33 +29,26 @@ class Request:
         measured: Whether it counts.
     """
 
-    __slots__ = (
-        "arrival_s",
-        "chunk_keys",
-        "computed",
-        "decision",
-        "estimate",
-        "finish_step",
-        "first_record",
-        "first_token_s",
-        "generated",
-        "generated_base",
-        "held",
-        "keys",
-        "label",
-        "last_token_s",
-        "leaving",
-        "measured",
-        "order",
-        "output",
-        "own_start",
-        "pending",
-        "preemptions",
-        "prompt",
-        "replica",
-        "row",
-        "scheduled_s",
-    )
+    # Defaults stand in the class: a request is made once an arrival, in the hot path.
+    generated = 0
+    computed = 0
+    generated_base = 0
+    finish_step = -1
+    first_record = -1
+    preemptions = 0
+    replica = -1
+    leaving = False
+    scheduled_s = -1.0
+    first_token_s = -1.0
+    last_token_s = -1.0
+    held: list[Extent] | None = None
+    keys: list[tuple[int, int]] | None = None
+    chunk_keys: list[int] | None = None
+    own_start = 0
+    label = 0
+    estimate = 0.0
+    order = 0
+    decision = -1
 
     def __init__(self, row: int, arrival_s: float, prompt: int, output: int, measured: bool) -> None:
         self.row = row
@@ -63,23 +56,4 @@ class Request:
         self.prompt = prompt
         self.output = output
         self.measured = measured
-        self.generated = 0
-        self.computed = 0
         self.pending = prompt
-        self.generated_base = 0
-        self.finish_step = -1
-        self.first_record = -1
-        self.preemptions = 0
-        self.replica = -1
-        self.leaving = False
-        self.scheduled_s = -1.0
-        self.first_token_s = -1.0
-        self.last_token_s = -1.0
-        self.held: list[Extent] | None = None
-        self.keys: list[tuple[int, int]] | None = None
-        self.own_start = 0
-        self.label = 0
-        self.estimate = 0.0
-        self.order = 0
-        self.decision = -1
-        self.chunk_keys: list[int] | None = None

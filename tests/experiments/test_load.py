@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from handrail.experiments.load import change_load, change_rate, default_method, describe_traffic
+from handrail.experiments.load import KEPT_REQUESTS, change_load, change_rate, default_method, describe_traffic
 from handrail.traces import HandrailError, RequestTrace
 
 
@@ -81,6 +81,23 @@ def test_compression_makes_up_for_think_times_that_stay():
     assert change.compression > 5.0
     first = changed.arrival_s[changed.session_id == 7]
     assert np.diff(first) == pytest.approx(np.diff(trace.arrival_s[7:400:100]))
+
+
+def test_where_think_times_fill_the_trace_compression_gives_way_or_says_so():
+    trace = poisson(sessions=True)
+    with pytest.raises(HandrailError, match="think times within sessions stay.*use --load-by superpose"):
+        change_rate(trace, 40.0, "compress")
+    changed, change = change_rate(trace, 40.0)
+    assert change.method == "superpose"
+    assert change.copies == 40
+    assert len(changed) == KEPT_REQUESTS
+    assert change.after.rate_rps == pytest.approx(40.0 * change.before.rate_rps, rel=0.1)
+    assert "from the middle" in change.sentence()
+
+
+def test_superposing_without_end_is_refused():
+    with pytest.raises(HandrailError, match="is too much; use compress"):
+        change_rate(poisson(), 1e5, "superpose")
 
 
 def test_the_same_seed_gives_the_same_trace_and_another_one_another():

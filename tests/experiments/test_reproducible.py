@@ -25,7 +25,7 @@ def compare(folder, hash_seed, cache, workers, *arguments):
 
 @pytest.mark.parametrize("policy", ["power-of-two", "sabotage:random"])
 def test_two_processes_write_the_same_bytes(tmp_path, policy):
-    arguments = ["--window", "0:900", "--policy", policy, "--placebo", "1", "--load-by", "compress"]
+    arguments = ["--window", "0:300", "--policy", policy, "--placebo", "1", "--rate", "20", "--load-by", "superpose"]
     first = compare(tmp_path, 1, "cold", 1, *arguments)
     second = compare(tmp_path, 2, "other", 2, *arguments)
     third = compare(tmp_path, 3, "cold", 1, *arguments)

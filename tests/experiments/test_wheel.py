@@ -10,12 +10,10 @@ import sysconfig
 import venv
 from pathlib import Path
 
-import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.slow
 def test_compare_runs_from_an_installed_wheel(tmp_path):
     source = tmp_path / "source"
     tracked = ["traces", "envs", "policies", "experiments", "pyproject.toml", "README.md", "LICENSE"]
@@ -50,7 +48,7 @@ def test_compare_runs_from_an_installed_wheel(tmp_path):
         "PYTHONPATH": str(libraries),
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
     }
-    words = ["compare", "--window", "0:1200", "--load-by", "compress", "--json", "--out", "run"]
+    words = ["compare", "--window", "0:300", "--rate", "20", "--load-by", "superpose", "--json", "--out", "run"]
     command = [python, "-c", "from handrail.experiments.cli import main; main()", *words]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
