@@ -171,7 +171,7 @@ def _ratio(ours: Sequence[float | None], theirs: Sequence[float | None]) -> Inte
 
 
 def _share(learned: Interval | None, tuned: Interval | None) -> float | None:
-    """Which part of the tuned scorer's gain over the best heuristic the learned policy has; None without a firm gain."""
+    """Which part of the tuned scorer's gain over the best heuristic the learned one has; None without a firm gain."""
     if learned is None or tuned is None or tuned.estimate >= 1.0 or not tuned.excludes(1.0):
         return None
     return math.log(learned.estimate) / math.log(tuned.estimate)

@@ -18,7 +18,7 @@ from .simulator import DecisionPoint, Outcome, ServingSimulator
 
 DEFAULT_FLEET = "h100:2,a100:2"
 
-DEFAULT_RATE_FACTOR = 1.0
+DEFAULT_RATE_FACTOR = 60.6
 """Brings the bundled trace to 0.8 of the default fleet's capacity; `benchmarks/default_load.py` measures it."""
 
 

@@ -30,16 +30,20 @@ class Extent:
 class KVCache:
     """Block accounting. Every count is in blocks.
 
-    Blocks taken for decoding are popped from the free list late (`_debt`): pops come from the head and releases go to
-    the tail, so their order does not matter until somebody looks for content.
+    Blocks that are taken are popped from the free list late: pops come from the head and releases go to the tail, so
+    their order does not matter until somebody looks for content.
+
+    Attributes:
+        total, free: All blocks, and those on the free list.
+        debt: Blocks that are taken (``free`` is less by them) and not yet popped.
     """
 
-    __slots__ = ("_anonymous", "_chunks", "_debt", "_free_list", "free", "total")
+    __slots__ = ("_anonymous", "_chunks", "_free_list", "debt", "free", "total")
 
     def __init__(self, total_blocks: int) -> None:
         self.total = total_blocks
         self.free = total_blocks
-        self._debt = 0
+        self.debt = 0
         self._anonymous = total_blocks  # blocks at the tail of the free list whose content is nobody's
         self._free_list: OrderedDict[Extent, None] = OrderedDict()  # head first
         self._chunks: dict[int, list[Extent]] = {}  # content key -> extents in order of start
@@ -47,7 +51,7 @@ class KVCache:
     def take(self, blocks: int) -> None:
         """Take blocks from the head of the free list; the caller has seen that ``free`` suffices."""
         self.free -= blocks
-        self._debt += blocks
+        self.debt += blocks
 
     def release_anonymous(self, blocks: int) -> None:
         """Put blocks with content that nobody will look for on the tail of the free list."""
@@ -64,7 +68,7 @@ class KVCache:
         Returns:
             (extent, blocks used of it), in order; all but the last are used whole.
         """
-        if self._debt:
+        if self.debt:
             self._settle()
         found: list[tuple[Extent, int]] = []
         chunks = self._chunks
@@ -102,7 +106,7 @@ class KVCache:
 
         Blocks that the cache has already are private duplicates, which nobody finds.
         """
-        if self._debt:
+        if self.debt:
             self._settle()  # what is about to be overwritten must leave the cache before it is looked up
         extents = self._chunks.get(key)
         if extents is None:
@@ -153,7 +157,7 @@ class KVCache:
 
     def cached_blocks(self) -> int:
         """Blocks with content that could be found, held or free (for tests)."""
-        if self._debt:
+        if self.debt:
             self._settle()
         return sum(e.length for extents in self._chunks.values() for e in extents)
 
@@ -184,7 +188,7 @@ class KVCache:
                         break
 
     def _flush_anonymous(self) -> None:
-        if self._debt:
+        if self.debt:
             self._settle()
         if self._anonymous:
             extent = Extent(None, 0, self._anonymous, 0)
@@ -193,7 +197,7 @@ class KVCache:
 
     def _settle(self) -> None:
         """Pop what has been taken from the head of the free list."""
-        debt = self._debt
+        debt = self.debt
         free_list = self._free_list
         while debt and free_list:
             extent = next(iter(free_list))
@@ -209,4 +213,4 @@ class KVCache:
                         if not siblings:
                             del self._chunks[extent.key]
         self._anonymous -= debt
-        self._debt = 0
+        self.debt = 0

@@ -114,7 +114,7 @@ class RouterObserver:
         out[block + 1] = min(estimate * 1e-3, high[1])
         out[block + 2] = min(self._rate_10s, high[2])
         out[block + 3] = min(self._rate_60s, high[3])
-        out[block + 4] = 1.0 - point.action_mask.mean()
+        out[block + 4] = 1.0 - self._simulator.n_up / len(matrix)
         return out
 
     def _prefix_fraction(self, request: Request) -> NDArray[np.float64] | None:

@@ -84,9 +84,11 @@ class Replica:
         self.is_async = bool(config.async_scheduling)
         self.prefix_caching = bool(config.prefix_caching)
         self.overhead_s = config.step_overhead_s
+        self.max_model_len = config.max_model_len
         self._pad = config.pad_table()
         self._batch_s: dict[int, float] = {}  # by decoding sequences: their step without its context
         self._priority = BOUNDARY + index
+        self._callback = self._on_boundary
         self.up = True
         self.records = array("d")
         self.record_count = 0
@@ -140,7 +142,7 @@ class Replica:
         self.pending_tokens += request.pending
         if not self.busy:
             if self._wake is None:
-                self._wake = self.clock.at(now_s, self._on_boundary, self._priority)
+                self._wake = self.clock.at(now_s, self._callback, self._priority)
         elif len(waiting) == 1 and len(self.running) < self.max_num_seqs:
             self.blocked = False
             self._wake_at_or_after(now_s)
@@ -150,7 +152,7 @@ class Replica:
     def fits(self, request: Request) -> bool:
         """Whether the request can ever be served here."""
         tokens = request.prompt + request.output
-        return tokens <= self.config.max_model_len and -(-tokens // self.block_size) <= self.total_blocks
+        return tokens <= self.max_model_len and -(-tokens // self.block_size) <= self.total_blocks
 
     def _wake_at_or_after(self, now_s: float) -> None:
         """Bring the wake-up forward to the record's first boundary at or after ``now_s``."""
@@ -181,7 +183,7 @@ class Replica:
     def _sleep_until(self, j: int) -> None:
         self._wake_j = j
         time_s = self.anchor_s + (self.a_s * j + self.b_s * (j * (j - 1) * 0.5))
-        self._wake = self.clock.at(time_s, self._on_boundary, self._priority)
+        self._wake = self.clock.at(time_s, self._callback, self._priority)
 
     # Boundaries
 
@@ -403,13 +405,16 @@ class Replica:
     def _cover_through(self, step: int) -> None:
         """Take the blocks of the decoding sequences up to ``step``; it is known that they suffice."""
         size = self.block_size
-        phases = self.phases
         rounds, rest = divmod(step - self.covered, size)
         need = rounds * self.n
-        for i in range(self.covered + 1, self.covered + rest + 1):
-            need += phases[i % size]
-        if need:
-            self.kv.take(need)
+        if rest:
+            # The rest of the positions lie in a row, unless they wrap around.
+            stop = step % size + 1
+            start = stop - rest
+            phases = self.phases
+            need += sum(phases[start:stop]) if start >= 0 else sum(phases[:stop]) + sum(phases[start:])
+        self.kv.free -= need
+        self.kv.debt += need
         self.covered = step
 
     # Decisions

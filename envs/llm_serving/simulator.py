@@ -118,7 +118,7 @@ class ServingSimulator:
                     )
         self._prefixes = trace.prefix_blocks is not None and any(r.prefix_caching for r in self.replicas)
         self.up = np.ones(len(self.replicas), dtype=bool)
-        self._n_up = len(self.replicas)
+        self.n_up = len(self.replicas)
         self.view: RouterView | None = None
         self.prefix_index: PrefixIndex | None = None
         self.estimator = OutputEstimator(config.output_prior_tokens, oracle=config.output_estimate == "oracle")
@@ -302,7 +302,7 @@ class ServingSimulator:
         self._offer(request)
 
     def _offer(self, request: Request) -> None:
-        if self._n_up:
+        if self.n_up:
             self._pending.append(request)
         else:
             self._held.append(request)
@@ -449,21 +449,21 @@ class ServingSimulator:
     def _go_down(self, index: int) -> None:
         self.up = self.up.copy()
         self.up[index] = False
-        self._n_up -= 1
+        self.n_up -= 1
         if self.prefix_index is not None:
             self.prefix_index.lost(index)
         for request in self.replicas[index].go_down(self.clock.now):
             if self.view is not None:
                 self.view.displaced(request, index)
             self._offer(request)
-        if not self._n_up:
+        if not self.n_up:
             self._held.extend(self._pending)
             self._pending.clear()
 
     def _come_up(self, index: int) -> None:
         self.up = self.up.copy()
         self.up[index] = True
-        self._n_up += 1
+        self.n_up += 1
         self.replicas[index].come_up(self.clock.now)
         self._pending.extend(self._held)
         self._held.clear()

@@ -82,12 +82,13 @@ def draw_comparison(
 def _draw_tail(axes: Any, curves: Mapping[str, Curve], slo_ttft_s: float) -> None:
     for name, curve in curves.items():
         x, share = _ccdf(curve.ttft_s)
-        if len(x):
+        if len(x):  # nothing to draw of an arm that lost every request
             axes.step(x, share, where="post", label=name, **ARM_STYLES[name])
+    if axes.lines:
+        axes.legend(loc="lower left")
     axes.axvline(slo_ttft_s, color="black", linewidth=0.8, linestyle=":")
     axes.set(xscale="log", yscale="log", xlabel="TTFT, s", ylabel="share of requests above")
     axes.set_title("Tail of TTFT", loc="left")
-    axes.legend(loc="lower left")
 
 
 def _draw_over_time(

@@ -85,7 +85,7 @@ def test_compression_makes_up_for_think_times_that_stay():
 
 def test_where_think_times_fill_the_trace_compression_gives_way_or_says_so():
     trace = poisson(sessions=True)
-    with pytest.raises(HandrailError, match="think times within sessions stay.*use --load-by superpose"):
+    with pytest.raises(HandrailError, match=r"think times within sessions stay.*use --load-by superpose"):
         change_rate(trace, 40.0, "compress")
     changed, change = change_rate(trace, 40.0)
     assert change.method == "superpose"
