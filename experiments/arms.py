@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..envs.common import Layout
 from ..envs.llm_serving.metrics import compute_metrics, ttft_s
@@ -62,6 +63,7 @@ class ArmResult:
         peak_rss_mb: Most memory of the process that ran it, in megabytes.
         timing: Wall seconds by where they went.
         longest_sojourn_s: Longest time in the system of a finished request.
+        last_end_s: When the last measured request ended.
         curve: Measured requests for the figure; None if the arm failed.
         results_parquet: Result columns; None if the arm failed.
         decisions_parquet: The guard's decision log; None for the other arms.
@@ -74,6 +76,7 @@ class ArmResult:
     peak_rss_mb: float
     timing: dict[str, float]
     longest_sojourn_s: float = 0.0
+    last_end_s: float = 0.0
     curve: Curve | None = None
     results_parquet: bytes | None = None
     decisions_parquet: bytes | None = None
@@ -127,19 +130,26 @@ def run_arm(prepared: Prepared, arm: Arm) -> ArmResult:
         entry["interventions"] = dict(sorted(policy.interventions.items()))
         entry["differs_from_fallback"] = policy.difference
     measured = np.asarray(results.measured)
-    sojourn = np.asarray(results.finish_s) - np.asarray(results.arrival_s)
+    finish_s = np.asarray(results.finish_s)
+    sojourn_s = finish_s - np.asarray(results.arrival_s)
     return ArmResult(
         arm.name,
         entry,
         run.timing.simulate_s,
         peak_rss_mb(),
         timing,
-        longest_sojourn_s=float(np.nanmax(sojourn)) if np.isfinite(sojourn).any() else 0.0,
+        longest_sojourn_s=_largest(sojourn_s),
+        last_end_s=_largest(finish_s[measured]),
         curve=Curve(np.asarray(results.arrival_s)[measured], ttft_s(results)[measured]),
         results_parquet=dump_parquet({name: np.asarray(getattr(results, name)) for name in RESULT_COLUMNS}),
         decisions_parquet=dump_table(guarded[0].recorder.to_table()) if guarded else None,
         guard_states=_open_spans(guarded[0], float(prepared.trace.arrival_s[-1])) if guarded else (),
     )
+
+
+def _largest(values: NDArray[np.float64]) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.max()) if len(known) else 0.0
 
 
 def _open_spans(policy: GuardedPolicy, end_s: float) -> tuple[tuple[float, float, str], ...]:

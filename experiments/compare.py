@@ -159,9 +159,14 @@ def _summarize(prepared: Prepared, described: Mapping[str, Any], arms: Sequence[
     summary["split"] = prepared.scenario.split
     summary["policy"] = described["name"]
     summary["fallback_policy"] = prepared.scenario.fallback
-    longest_s = max((arm.longest_sojourn_s for arm in arms if arm.name in ("fallback", "guarded")), default=0.0)
-    late = _late_arrivals(prepared, longest_s)
-    notes = (_seen_note(prepared, described), prepared.change.note(), gap_note(prepared.gap_s, longest_s), late)
+    sound = [arm for arm in arms if arm.name in ("fallback", "guarded")]
+    longest_s, last_end_s = max(arm.longest_sojourn_s for arm in sound), max(arm.last_end_s for arm in sound)
+    notes = (
+        _seen_note(prepared, described),
+        prepared.change.note(),
+        gap_note(prepared.gap_s, longest_s),
+        _margin_note(prepared, last_end_s),
+    )
     summary["notes"] = [note for note in notes if note]
     return summary
 
@@ -209,15 +214,13 @@ def _spread(placebos: Sequence[Mapping[str, Any]], fallback: Mapping[str, Any]) 
     return {"runs": len(placebos), "ratio": spread, "most_lost": max(sum(e["lost"].values()) for e in placebos)}
 
 
-def _late_arrivals(prepared: Prepared, longest_s: float) -> str | None:
-    cooldown_s = float(prepared.trace.arrival_s[-1]) - prepared.measured.end_s
+def _margin_note(prepared: Prepared, last_end_s: float) -> str | None:
     if prepared.measured.end_s == float("inf"):
         return None if prepared.scenario.whole else "too few requests for warm-up and cool-down: all are measured"
-    if longest_s <= cooldown_s:
+    last_arrival_s = float(prepared.trace.arrival_s[-1])
+    if last_end_s <= last_arrival_s:
         return None
-    return (
-        f"arrivals end {max(cooldown_s, 0.0):.1f} s after the measured part; the longest sojourn was {longest_s:.1f} s"
-    )
+    return f"arrivals end at {last_arrival_s:.1f} s and the last measured request at {last_end_s:.1f} s"
 
 
 def _seen_note(prepared: Prepared, described: Mapping[str, Any]) -> str | None:

@@ -12,8 +12,9 @@ from typing import Any
 
 import simpy
 
-# Order of simultaneous events: outages, then arrivals, then step boundaries in the order of the replicas.
-OUTAGE, ARRIVAL, BOUNDARY = 0, 1, 2
+# Order of simultaneous events: outages, then deliveries of requests that were decided on earlier, then arrivals, then
+# step boundaries in the order of the replicas.
+OUTAGE, DELIVERY, ARRIVAL, BOUNDARY = 0, 1, 2, 3
 
 
 class Alarm(simpy.Event):

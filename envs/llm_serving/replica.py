@@ -23,6 +23,8 @@ from collections import deque
 from heapq import heappop, heappush
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from simpy import Event
 
 from .clock import BOUNDARY, Clock
@@ -358,6 +360,24 @@ class Replica:
                 (self.anchor_s, self.a_s, self.b_s, self.j, self.record_m, self.record_n, self.record_kv)
             )
             self.record_count += 1
+
+    # What has happened so far
+
+    def records_until(self, now_s: float) -> NDArray[np.float64]:
+        """All step records, shape (k, RECORD_WIDTH); of the open one the steps that ended before ``now_s``."""
+        closed = np.array(self.records).reshape(-1, RECORD_WIDTH)
+        if not self.open:
+            return closed
+        steps = self._steps_before(now_s)
+        last = (self.anchor_s, self.a_s, self.b_s, steps, self.record_m, self.record_n, self.record_kv)
+        return np.concatenate([closed, [last]])
+
+    def progress(self, request: Request, now_s: float) -> tuple[int, int, int]:
+        """Of a running request: tokens emitted before ``now_s``, and its present range of `records_until`'s records."""
+        if request.first_record < 0:
+            return request.generated, 0, 0
+        ended = self._steps_before(now_s) - self.j if self.open else 0
+        return request.generated_base + self.step + ended, request.first_record, self.record_count + self.open
 
     # How long to sleep
 

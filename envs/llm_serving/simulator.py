@@ -6,16 +6,16 @@
         point = simulator.advance()
     results = simulator.results()
 
-Order of simultaneous events: outages (down, then up, each in the order of the replicas), then arrivals and deliveries
-in the order of the trace, then step boundaries in the order of the replicas. So a request that arrives exactly on a
-boundary can join the step that starts there.
+Order of simultaneous events: outages (down, then up, each in the order of the replicas), then deliveries of requests
+whose decision took time, in the order of the decisions, then arrivals in the order of the trace, then step boundaries in
+the order of the replicas. So a request that arrives exactly on a boundary can join the step that starts there.
 """
 
 from __future__ import annotations
 
 from array import array
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from simpy import Event
 
 from ...traces import HandrailError, RequestTrace
-from .clock import ARRIVAL, OUTAGE, Clock
-from .config import FleetConfig
+from .clock import ARRIVAL, DELIVERY, OUTAGE, Clock
+from .config import FleetConfig, Outage
 from .output_estimator import OutputEstimator
 from .prefix_index import PrefixIndex
 from .replica import Replica
@@ -151,9 +151,11 @@ class ServingSimulator:
         self._area_ttft_s = 0.0  # of those, before the first token
         self._area_at_s = 0.0
         self._measured_left = self._count_measured()
-        for outage in config.outages:
-            self.clock.at(outage.down_s, self._downer(outage.replica), OUTAGE)
-            self.clock.at(outage.up_s, self._upper(outage.replica), OUTAGE)
+        outages = _merged(config.outages)
+        for time_s, replica in sorted((o.down_s, o.replica) for o in outages):
+            self.clock.at(time_s, _Bound(self._go_down, replica), OUTAGE)
+        for time_s, replica in sorted((o.up_s, o.replica) for o in outages):
+            self.clock.at(time_s, _Bound(self._come_up, replica), OUTAGE)
         if self._n:
             self._schedule_arrival()
 
@@ -222,7 +224,7 @@ class ServingSimulator:
             if self.prefix_index is not None and request.chunk_keys is not None:
                 self.prefix_index.sent(request.chunk_keys, action)
         if latency_s > 0.0:
-            self.clock.at(now_s + latency_s, self._deliverer(request), ARRIVAL)
+            self.clock.at(now_s + latency_s, _Bound(self._deliver, request), DELIVERY)
         else:
             self._deliver(request)
 
@@ -231,8 +233,8 @@ class ServingSimulator:
         return ServingResults(
             trace=self.trace,
             rows=np.frombuffer(self._rows, dtype=np.float64).reshape(-1, ROW_WIDTH),
-            in_flight=[r for r in self._in_flight_rows()],
-            records=[np.frombuffer(r.records, dtype=np.float64).reshape(-1, 7) for r in self.replicas],
+            in_flight=self._in_flight_rows(),
+            records=[r.records_until(self.clock.now) for r in self.replicas],
             extra_ranges=np.frombuffer(self._extra_ranges, dtype=np.float64).reshape(-1, 4),
             extra_gaps=np.frombuffer(self._extra_gaps, dtype=np.float64).reshape(-1, 3),
             measured_s=self.measured_s,
@@ -323,13 +325,12 @@ class ServingSimulator:
         request.keys = keys
         request.own_start = sum(full for _, full in keys)
 
-    def _deliverer(self, request: Request) -> Callable[[Event], None]:
-        return _Bound(self._deliver, request)
-
     def _deliver(self, request: Request) -> None:
         replica = self.replicas[request.replica]
-        if not replica.up:
-            self._offer(request)  # it went down while the request was on its way
+        if not replica.up:  # it went down while the request was on its way
+            if self.view is not None:
+                self.view.displaced(request, request.replica)
+            self._offer(request)
             return
         if not replica.fits(request):
             self._reject(request)
@@ -431,20 +432,13 @@ class ServingSimulator:
         waiting = [*self._pending, *self._held]
         if self._at_decision is not None:
             waiting.append(self._at_decision)
-        for replica in self.replicas:
-            waiting += [*replica.running, *replica.waiting]
-        return [
-            (r.row, r.scheduled_s, r.first_token_s, -1.0, r.generated, r.preemptions, r.replica, UNFINISHED, 0, 0)
-            for r in waiting
-        ]
+        now_s = self.clock.now
+        running = [(request, replica) for replica in self.replicas for request in replica.running]
+        rows = [_unfinished_row(r, *replica.progress(r, now_s)) for r, replica in running]
+        waiting += [request for replica in self.replicas for request in replica.waiting]
+        return rows + [_unfinished_row(r, r.generated, 0, 0) for r in waiting]
 
     # Outages
-
-    def _downer(self, index: int) -> Callable[[Event], None]:
-        return _Bound(self._go_down, index)
-
-    def _upper(self, index: int) -> Callable[[Event], None]:
-        return _Bound(self._come_up, index)
 
     def _go_down(self, index: int) -> None:
         self.up = self.up.copy()
@@ -480,6 +474,21 @@ class _Bound:
 
     def __call__(self, event: Event) -> None:
         self.function(self.argument)
+
+
+def _unfinished_row(request: Request, generated: int, start: int, stop: int) -> tuple[float, ...]:
+    times = (request.scheduled_s, request.first_token_s, -1.0)
+    return (request.row, *times, generated, request.preemptions, request.replica, UNFINISHED, start, stop)
+
+
+def _merged(outages: Sequence[Outage]) -> list[Outage]:
+    """The outages with those of one replica that touch made one, so that it does not come up in between."""
+    merged: list[Outage] = []
+    for outage in sorted(outages, key=lambda o: (o.replica, o.down_s)):
+        if merged and merged[-1].replica == outage.replica and merged[-1].up_s == outage.down_s:
+            outage = Outage(replica=outage.replica, down_s=merged.pop().down_s, up_s=outage.up_s)
+        merged.append(outage)
+    return merged
 
 
 def _labels(trace: RequestTrace) -> NDArray[np.int64] | None:

@@ -28,18 +28,16 @@ def lockstep_waits(arrival_s: Floats, tokens: NDArray[np.int64], servers: int, s
 
     Steps follow one another while any slot is taken, so a request starts at a boundary, or at once if all are idle.
     """
-    free_s = [0.0] * servers
+    free_step = [0] * servers  # the step of this busy period at whose start each slot is free
     anchor_s = 0.0
     waits = np.empty(len(arrival_s))
     for i, (arrival, work) in enumerate(zip(arrival_s.tolist(), tokens.tolist(), strict=True)):
-        if max(free_s) < arrival:
-            anchor_s = arrival
-        server = min(range(servers), key=free_s.__getitem__)
-        ready = max(arrival, free_s[server])
-        # The slot is freed on a boundary itself, up to rounding.
-        start = anchor_s + math.ceil((ready - anchor_s) / step_s - 1e-6) * step_s
-        waits[i] = start - arrival
-        free_s[server] = start + work * step_s
+        if anchor_s + max(free_step) * step_s < arrival:
+            anchor_s, free_step = arrival, [0] * servers
+        server = min(range(servers), key=free_step.__getitem__)
+        start = max(free_step[server], math.ceil((arrival - anchor_s) / step_s))
+        waits[i] = anchor_s + start * step_s - arrival
+        free_step[server] = start + work
     return waits
 
 

@@ -36,7 +36,12 @@ def conserved(simulator: ServingSimulator) -> None:
         assert 0 <= replica.n <= len(replica.running)
         if not replica.running:
             assert replica.kv.free == replica.total_blocks
-            assert replica.pending_tokens == sum(request.pending for request in replica.waiting)
+        for request in replica.waiting:
+            known = request.prompt + request.generated
+            assert request.pending == known or (replica.prefix_caching and 0 < request.pending < known)
+        partial = replica.partial
+        left = 0 if partial is None else partial.prompt + partial.generated - partial.computed
+        assert replica.pending_tokens == left + sum(request.pending for request in replica.waiting)
 
 
 def all_inside(simulator: ServingSimulator) -> None:

@@ -175,7 +175,7 @@ def test_slots_of_one_replica_are_an_mmc_queue():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("servers", "load", "n"), [(2, 0.5, 12_000), (4, 0.7, 30_000)])
+@pytest.mark.parametrize(("servers", "load", "n"), [(2, 0.5, 20_000), (4, 0.7, 45_000)])
 def test_slots_are_an_mmc_queue_within_three_percent(servers, load, n):
     means, expected_s = slot_waits(servers, load, replications=30, n=n)
     mean_s, half_s = interval_99(means)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from handrail.policies.guards import DecisionRecorder, State, Verdict
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 VERDICTS = [
@@ -44,6 +44,7 @@ def record(rows) -> DecisionRecorder:
     return recorder
 
 
+@settings(deadline=None)
 @given(ROWS)
 def test_every_row_comes_back_from_parquet(rows):
     table = record(rows).to_table()
@@ -71,6 +72,7 @@ def test_every_row_comes_back_from_parquet(rows):
     assert back.to_pylist() == table.to_pylist() == expected
 
 
+@settings(deadline=None)
 @given(ROWS, ROWS)
 def test_hashes_are_equal_exactly_where_the_logs_are(a, b):
     assert record(a).log_hash() == record(a).log_hash()

@@ -195,7 +195,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(STEPS, st.booleans())
 def test_what_holds_of_every_run(steps, outcomes_are_judged):
     run, now_s, first_s = Run(outcomes_are_judged=outcomes_are_judged), 0.0, None
@@ -244,6 +244,7 @@ def times(steps) -> list[float]:
     return list(accumulate(gap_s for gap_s, *_ in steps))
 
 
+@settings(deadline=None)
 @given(STEPS)
 def test_same_inputs_same_transitions(steps):
     def transitions():

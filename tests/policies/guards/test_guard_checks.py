@@ -17,7 +17,7 @@ from handrail.policies.guards.checks import (
 )
 from handrail.policies.guards.context import read_action
 from handrail.traces.errors import HandrailError
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 
@@ -109,6 +109,7 @@ def test_cost_margin_survives_an_action_that_is_none(action):
     assert margin(0.1).judge(context(action=action)).reason == "out-of-range"
 
 
+@settings(deadline=None)
 @given(
     costs=st.lists(st.floats(0, 1e5, width=32), min_size=4, max_size=4),
     action=st.integers(0, 3),
@@ -204,6 +205,7 @@ def test_a_broken_rate_excuses_nothing(rate):
     assert feed(breaker(), [True] * 12, rate=rate)[-1].kind == "trip"
 
 
+@settings(deadline=None)
 @given(st.floats(-1, 3), st.floats(-1, 3))
 def test_reference_is_monotone_and_within_its_shares(a, b):
     config = breaker(loads=(0.25, 0.5, 1.0), shares=(0.1, 0.2, 0.9))._config
@@ -212,6 +214,7 @@ def test_reference_is_monotone_and_within_its_shares(a, b):
     assert config.reference_share(0.75) == pytest.approx(0.55)
 
 
+@settings(deadline=None)
 @given(st.lists(st.booleans(), min_size=1, max_size=150), st.floats(0, 12))
 def test_sliding_sums_equal_sums_over_the_window(outcomes, rate):
     check = breaker(window_outcomes=20, design_effect=2.0)

@@ -17,7 +17,7 @@ from handrail.policies.guards import (
 )
 from handrail.policies.interface import Feedback, OutcomeSignal
 from handrail.traces.errors import HandrailError
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -88,6 +88,7 @@ def test_an_unknown_field_is_refused_when_the_guard_is_built():
         build_guard(config, LAYOUT)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.floats(0, 2), st.booleans()), min_size=1, max_size=300),
     st.integers(1, 50),
