@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
 from handrail.envs.llm_serving import LatencyModel
 
 MODEL = "meta-llama/Llama-3.1-8B-Instruct"

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+
 from handrail.envs.common.layout import Layout
 from handrail.envs.llm_serving.layout import layout_for
 from handrail.policies.guards import CheckContext, GuardConfig, GuardedPolicy, JudgedOutcome, Verdict, build_guard

@@ -10,6 +10,7 @@ import sys
 import timeit
 
 import numpy as np
+
 from handrail.envs.llm_serving.layout import layout_for
 from handrail.policies import HEURISTICS, make_heuristic
 from handrail.policies.network import Feature, Mlp, ReplicaScorer, mlp_shapes, scorer_shapes

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Generator
 from pathlib import Path
 
 import simpy
@@ -46,20 +47,20 @@ def simulate_s(trace: RequestTrace, fleet: str, **engine: object) -> float:
     return time.perf_counter() - start
 
 
-def bare_event_s(n: int = 200_000) -> float:
-    """Wall seconds of one SimPy event with a callback that schedules the next."""
+def bare_event_s(processes: int = 100, n: int = 200_000) -> float:
+    """Wall seconds of one event of a bare SimPy model: processes that each wait for a timeout again and again."""
+
+    def process(env: simpy.Environment, delay_s: float) -> Generator[simpy.Event, None, None]:
+        while True:
+            yield env.timeout(delay_s)
+
     env = simpy.Environment()
-    left = n
-
-    def again(_: simpy.Event) -> None:
-        nonlocal left
-        left -= 1
-        if left:
-            env.timeout(1.0).callbacks.append(again)
-
-    env.timeout(1.0).callbacks.append(again)
+    for i in range(processes):
+        env.process(process(env, 1.0 + i / processes))
+    step = env.step
     start = time.perf_counter()
-    env.run()
+    for _ in range(n):
+        step()
     return (time.perf_counter() - start) / n
 
 

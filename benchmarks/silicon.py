@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from handrail.envs.llm_serving import FleetConfig, LatencyModel, PiecewiseLinear, ReplicaConfig, ServingSimulator
-from handrail.envs.llm_serving.config import CUDAGRAPH_SIZES
-from handrail.traces import RequestTrace
 from llama_8b import CANDIDATES, KV_BLOCK_TOKENS, KV_BYTES_PER_TOKEN, MOST_KNOTS, WEIGHTS_BYTES
 from operator_times import steps_from_operators
 from piecewise_fit import fit, relative_errors
+
+from handrail.envs.llm_serving import FleetConfig, LatencyModel, PiecewiseLinear, ReplicaConfig, ServingSimulator
+from handrail.envs.llm_serving.config import CUDAGRAPH_SIZES
+from handrail.traces import RequestTrace
 
 STEP_OVERHEADS_S = (0.0, 0.0005, 0.001, 0.0015, 0.002)
 QUANTILES = (0.5, 0.9, 0.99)

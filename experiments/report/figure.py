@@ -19,7 +19,9 @@ ARM_STYLES: dict[str, dict[str, Any]] = {
     "guarded": {"color": "#009E73", "linestyle": (0, (1, 1))},
 }
 STATE_COLORS = {"open": "#999999", "half-open": "#E69F00"}
-SIZE_INCHES, DPI = (10.0, 4.0), 150
+STATE_ALPHA = 0.25
+OBJECTIVE_STYLE = {"color": "black", "linewidth": 0.8, "linestyle": ":"}
+SIZE_INCHES, DPI = (10.0, 4.4), 150
 REQUESTS_PER_POINT, MIN_POINTS, MAX_POINTS = 250, 6, 60
 CCDF_POINTS = 600
 STYLE = {
@@ -74,41 +76,66 @@ def draw_comparison(
         tail, over_time = figure.subplots(1, 2, width_ratios=(1.0, 1.35))
         _draw_tail(tail, curves, slo_ttft_s)
         _draw_over_time(over_time, curves, guard_states, slo_ttft_s)
+        _draw_legend(figure, curves, guard_states, slo_ttft_s)
         png = io.BytesIO()
         figure.savefig(png, format="png", metadata={"Software": None})
     return png.getvalue()
 
 
 def _draw_tail(axes: Any, curves: Mapping[str, Curve], slo_ttft_s: float) -> None:
+    axes.set(xscale="log", yscale="log", xlabel="TTFT, s", ylabel="share of requests above")
     for name, curve in curves.items():
         x, share = _ccdf(curve.ttft_s)
         if len(x):  # nothing to draw of an arm that lost every request
-            axes.step(x, share, where="post", label=name, **ARM_STYLES[name])
-    if axes.lines:
-        axes.legend(loc="lower left")
-    axes.axvline(slo_ttft_s, color="black", linewidth=0.8, linestyle=":")
-    axes.set(xscale="log", yscale="log", xlabel="TTFT, s", ylabel="share of requests above")
+            axes.step(x, share, where="post", **ARM_STYLES[name])
+    axes.axvline(slo_ttft_s, **OBJECTIVE_STYLE)
     axes.set_title("Tail of TTFT", loc="left")
+    _plain_ticks(axes.xaxis, *axes.get_xlim(), room_decades=1.7)
+    _plain_ticks(axes.yaxis, *axes.get_ylim(), room_decades=0.0)
 
 
 def _draw_over_time(
     axes: Any, curves: Mapping[str, Curve], guard_states: Sequence[tuple[float, float, str]], slo_ttft_s: float
 ) -> None:
+    axes.set(yscale="log", xlabel="simulated time, s", ylabel="p99 TTFT, s")
     for start_s, end_s, state in guard_states:
-        axes.axvspan(start_s, end_s, color=STATE_COLORS[state], alpha=0.25, linewidth=0)
+        axes.axvspan(start_s, end_s, color=STATE_COLORS[state], alpha=STATE_ALPHA, linewidth=0)
     for name, curve in curves.items():
         at_s, p99 = _p99_over_time(curve)
         axes.plot(at_s, p99, **ARM_STYLES[name])
-    axes.axhline(slo_ttft_s, color="black", linewidth=0.8, linestyle=":")
-    axes.text(1.0, slo_ttft_s, " SLO", transform=axes.get_yaxis_transform(), va="center", fontsize=9)
-    axes.set(yscale="log", xlabel="simulated time, s", ylabel="p99 TTFT, s")
+    axes.axhline(slo_ttft_s, **OBJECTIVE_STYLE)
     axes.set_title("p99 of TTFT over time", loc="left")
-    shown = sorted({state for _, _, state in guard_states})
-    if shown:
-        from matplotlib.patches import Patch
+    _plain_ticks(axes.yaxis, *axes.get_ylim(), room_decades=3.0)
 
-        handles = [Patch(color=STATE_COLORS[state], alpha=0.25, label=f"guard {state}") for state in shown]
-        axes.legend(handles=handles, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, borderaxespad=0.2)
+
+def _draw_legend(
+    figure: Any, curves: Mapping[str, Curve], guard_states: Sequence[tuple[float, float, str]], slo_ttft_s: float
+) -> None:
+    """One legend of both panels, below them."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    handles: list[Any] = [Line2D([], [], label=name, **ARM_STYLES[name]) for name in curves]
+    handles.append(Line2D([], [], label=f"objective, {slo_ttft_s:,g} s", **OBJECTIVE_STYLE))
+    for state in sorted({state for _, _, state in guard_states}):
+        handles.append(Patch(color=STATE_COLORS[state], alpha=STATE_ALPHA, label=f"guard {state}", linewidth=0))
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+
+
+def _plain_ticks(axis: Any, low: float, high: float, room_decades: float) -> None:
+    """Ticks of a log axis from ``low`` to ``high`` with plain labels such as 0.2, 0.5, 1.
+
+    Up to ``room_decades`` there is room for labels at 1, 2 and 5; within one decade those would be too few.
+    """
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    decades = np.log10(high / low)
+    labelled = [1.0]
+    if decades <= room_decades:
+        labelled = [1.0, 2.0, 5.0] if decades > 1.0 else [1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0]
+    axis.set_major_locator(LogLocator(subs=labelled))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _ccdf(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

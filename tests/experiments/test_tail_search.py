@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
 from handrail.envs.llm_serving import layout_for
 from handrail.experiments.scenario import Scenario, prepare
 from handrail.experiments.tail_search import (

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from handrail.envs.llm_serving import layout_for
 from handrail.experiments.cli import main
 from handrail.experiments.scenario import Scenario

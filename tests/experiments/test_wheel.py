@@ -10,7 +10,6 @@ import sysconfig
 import venv
 from pathlib import Path
 
-
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from handrail.envs.common import Layout
 from numpy.typing import NDArray
+
+from handrail.envs.common import Layout
 
 
 def observe(layout: Layout, **fields: object) -> NDArray[np.float32]:

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
+from synthetic_observations import random_observation
+
 from handrail.envs.common import Layout
 from handrail.envs.llm_serving.layout import layout_for
 from handrail.policies import load_policy, make_policy, save_policy
@@ -16,7 +18,6 @@ from handrail.policies.artifact import MAX_CARD_BYTES, MAX_WEIGHTS_BYTES
 from handrail.policies.card import FeatureCard, MlpArchitecture, PolicyCard, ScorerArchitecture, TrainingCard
 from handrail.policies.network import mlp_shapes
 from handrail.traces.errors import HandrailError
-from synthetic_observations import random_observation
 
 LAYOUT = layout_for(4)
 TRAINING = TrainingCard(trace="bundled", trace_sha256="0" * 64, algorithm="cem", seed=7, settings={"population": 8})

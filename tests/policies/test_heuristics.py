@@ -7,13 +7,14 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from synthetic_observations import observe, random_observation
+
 from handrail.envs.common import Field, Layout
 from handrail.envs.llm_serving.layout import layout_for
 from handrail.policies import HEURISTICS, Policy, make_heuristic
 from handrail.traces.errors import HandrailError
-from hypothesis import given
-from hypothesis import strategies as st
-from synthetic_observations import observe, random_observation
 
 LAYOUT = layout_for(4)
 

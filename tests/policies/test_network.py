@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from synthetic_observations import observe, random_observation
+
 from handrail.envs.llm_serving.layout import layout_for
 from handrail.policies import make_heuristic
 from handrail.policies.network import Feature, FeatureMap, Mlp, ReplicaScorer, mlp_shapes, scorer_shapes, unflatten
 from handrail.traces.errors import HandrailError
-from hypothesis import given
-from hypothesis import strategies as st
-from synthetic_observations import observe, random_observation
 
 LAYOUT = layout_for(4)
 FEATURES = (

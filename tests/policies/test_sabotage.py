@@ -6,10 +6,11 @@ import math
 
 import numpy as np
 import pytest
+from synthetic_observations import observe, random_observation
+
 from handrail.envs.llm_serving.layout import layout_for
 from handrail.policies import SABOTAGES, make_heuristic, make_sabotage
 from handrail.traces.errors import HandrailError
-from synthetic_observations import observe, random_observation
 
 LAYOUT = layout_for(4)
 OBSERVATIONS = [random_observation(LAYOUT, np.random.default_rng(i)) for i in range(40)]

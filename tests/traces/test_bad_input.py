@@ -6,8 +6,9 @@ import gzip
 from pathlib import Path
 
 import pytest
-from handrail.traces import TraceError, load_trace
 from trace_samples import AZURE, BURSTGPT_1, BURSTGPT_3, GENERIC, MOONCAKE
+
+from handrail.traces import TraceError, load_trace
 
 CASES = {
     # BurstGPT

@@ -7,6 +7,7 @@ import json
 import zlib
 
 import numpy as np
+
 from handrail.traces import load_trace
 from handrail.traces.llm.describe import describe
 from handrail.traces.llm.generator import generate

@@ -7,6 +7,10 @@ import json
 import numpy as np
 import pytest
 import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
+from trace_samples import small_trace
+
 from handrail.traces import RequestTrace
 from handrail.traces.llm.describe import (
     compare_traces,
@@ -17,9 +21,6 @@ from handrail.traces.llm.describe import (
     peak_to_mean,
     wasserstein_distance,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-from trace_samples import small_trace
 
 samples = st.lists(st.integers(0, 30) | st.floats(-100, 100), min_size=1, max_size=40)
 

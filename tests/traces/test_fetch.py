@@ -11,10 +11,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+from trace_samples import AZURE
+
 from handrail.traces import TraceError, load_trace
 from handrail.traces.catalog import CATALOG, CatalogEntry, entry_named
 from handrail.traces.fetch import ATTEMPTS, fetch
-from trace_samples import AZURE
 
 ROWS = 4_000
 STAMPS = (f"2023-11-16 {18 + i // 3600}:{i // 60 % 60:02d}:{i % 60:02d}.{i:07d}" for i in range(ROWS))

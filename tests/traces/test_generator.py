@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from handrail.traces import RequestTrace, TraceError, load_trace
 from handrail.traces.llm import generator_config
 from handrail.traces.llm.describe import describe, interarrival_cv, ks_distance

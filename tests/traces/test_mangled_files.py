@@ -11,10 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from handrail.traces import RequestTrace, TraceError, load_trace
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from trace_samples import GENERIC, SAMPLES
+
+from handrail.traces import RequestTrace, TraceError, load_trace
 
 TOKENS = [
     *(

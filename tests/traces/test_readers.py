@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from trace_samples import AZURE, BURSTGPT_1, BURSTGPT_3, GENERIC, MOONCAKE, SAMPLES
+
 from handrail.traces import TraceError, load_trace
 from handrail.traces.catalog import CATALOG
 from handrail.traces.llm.describe import describe
-from trace_samples import AZURE, BURSTGPT_1, BURSTGPT_3, GENERIC, MOONCAKE, SAMPLES
 
 
 def write(folder: Path, text: str, name: str = "trace.dat") -> Path:

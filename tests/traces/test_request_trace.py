@@ -9,8 +9,9 @@ import sys
 
 import numpy as np
 import pytest
-from handrail.traces import RequestTrace, TraceError
 from trace_samples import small_trace
+
+from handrail.traces import RequestTrace, TraceError
 
 
 def test_columns_are_read_only_and_cut_loose_from_their_source():

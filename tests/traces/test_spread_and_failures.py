@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from handrail.traces import TraceError, load_trace
-from handrail.traces.llm.failures import RETRY_AFTER_HIGH_S, RETRY_AFTER_LOW_S
-from handrail.traces.llm.spread import batch_width_s, spread_ties
 from hypothesis import given
 from hypothesis import strategies as st
 from trace_samples import BURSTGPT_1, BURSTGPT_3, MOONCAKE
+
+from handrail.traces import TraceError, load_trace
+from handrail.traces.llm.failures import RETRY_AFTER_HIGH_S, RETRY_AFTER_LOW_S
+from handrail.traces.llm.spread import batch_width_s, spread_ties
 
 
 @given(st.lists(st.integers(0, 20), min_size=1, max_size=60), st.integers(0, 9))

@@ -7,10 +7,11 @@ import json
 from pathlib import Path
 
 import pytest
+from trace_samples import BURSTGPT_3, GENERIC
+
 from handrail.experiments.cli import main
 from handrail.traces import load_trace
 from handrail.traces.llm.load import BUNDLED_PATH
-from trace_samples import BURSTGPT_3, GENERIC
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from handrail.traces import RequestTrace, TraceError
 from hypothesis import given
 from hypothesis import strategies as st
 from trace_samples import request_traces, small_trace, think_times
+
+from handrail.traces import RequestTrace, TraceError
 
 
 def test_window_is_half_open_and_re_based():

@@ -6,10 +6,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from handrail.traces import RequestTrace, TraceError, load_trace
-from handrail.traces.llm.write import SUFFIXES, write_atomically, write_trace
 from hypothesis import given, settings
 from trace_samples import SAMPLES, request_traces, small_trace
+
+from handrail.traces import RequestTrace, TraceError, load_trace
+from handrail.traces.llm.write import SUFFIXES, write_atomically, write_trace
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

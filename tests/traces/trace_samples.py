@@ -6,8 +6,9 @@ import json
 from typing import Any
 
 import numpy as np
-from handrail.traces import RequestTrace
 from hypothesis import strategies as st
+
+from handrail.traces import RequestTrace
 
 BURSTGPT_1 = """Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type
 5,ChatGPT,472,18,490,Conversation log

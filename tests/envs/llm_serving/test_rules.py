@@ -221,6 +221,17 @@ def test_nobody_is_admitted_in_a_step_that_preempted(run):
     assert out[1].longest_gap_s == 2
 
 
+def test_generated_tokens_are_not_taken_for_a_longer_prompt(run):
+    # 11 blocks.  The prefix block 7 goes on in A's prompt of 24 tokens, where B's ends after 8.  At 9 A needs a block,
+    # and B gives back 3 of its 4 blocks, of which A takes one.  B's 17 known tokens need 5 blocks: A holds the 2 of
+    # the prompt, 1 of B's own is cached but free, so 3 of the 2 free ones: B waits until A ends at 12.  A's third
+    # and fourth block are no hits, for B's tokens there are its own.
+    requests = [Request(0, 24, 12, (7,)), Request(0, 8, 10, (7,))]
+    out = run(engine(total_blocks=11, prefix_caching=True, max_num_batched_tokens=32), requests)
+    assert preemptions(out) == [0, 1]
+    assert finish(out) == [12, 13]
+
+
 def test_async_a_request_joins_the_step_after_next(run):
     # B comes during step 1 = [1,2]; step 2 is decided, so it joins step 3 = [3,4].
     requests = [Request(0, 1, 6), Request(1.5, 1, 1)]

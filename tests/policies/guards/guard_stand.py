@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+
 from handrail.envs.llm_serving.layout import layout_for
 from handrail.policies.guards import CheckContext, GuardConfig, GuardedPolicy, JudgedOutcome, build_guard
 from handrail.policies.interface import Feedback, OutcomeSignal

@@ -7,6 +7,9 @@ import math
 import numpy as np
 import pytest
 from guard_stand import LAYOUT, context, ended, observe
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from handrail.policies.guards.checks import (
     BreakerConfig,
     ContractCheck,
@@ -17,8 +20,6 @@ from handrail.policies.guards.checks import (
 )
 from handrail.policies.guards.context import read_action
 from handrail.traces.errors import HandrailError
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,10 @@ import json
 import numpy as np
 import pytest
 from guard_stand import LAYOUT, Fixed, observe
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
 from handrail.policies.guards import (
     BreakerConfig,
     CostMarginConfig,
@@ -17,9 +21,6 @@ from handrail.policies.guards import (
 )
 from handrail.policies.interface import Feedback, OutcomeSignal
 from handrail.traces.errors import HandrailError
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from pydantic import ValidationError
 
 
 def test_json_round_trip():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from guard_stand import LAYOUT, Fixed, drive, observe
+
 from handrail.policies.guards import ContractConfig, Guard, GuardedPolicy, SupervisorConfig, Verdict
 from handrail.policies.guards.checks import ContractCheck
 

@@ -12,9 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from handrail.policies.guards import DecisionRecorder, State, Verdict
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from handrail.policies.guards import DecisionRecorder, State, Verdict
 
 VERDICTS = [
     Verdict("accept", "contract", "ok"),

@@ -5,10 +5,11 @@ from __future__ import annotations
 from itertools import accumulate, zip_longest
 
 import pytest
-from handrail.policies.guards import State, Supervisor, SupervisorConfig, Verdict
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+
+from handrail.policies.guards import State, Supervisor, SupervisorConfig, Verdict
 
 ACCEPT = Verdict("accept", "c", "ok")
 VETO = Verdict("veto", "c", "unwise")

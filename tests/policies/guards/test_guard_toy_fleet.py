@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from guard_stand import LAYOUT, Fixed, Raising
-from handrail.policies.guards import GuardConfig, GuardedPolicy, ReferenceCalibrator, build_guard, reference_curve
 from toy_fleet import Fleet, LongestDrain, NearlyShortest, RandomReplica, ShortestDrain, run
+
+from handrail.policies.guards import GuardConfig, GuardedPolicy, ReferenceCalibrator, build_guard, reference_curve
 
 JOBS = 20_000
 LOAD = 0.8

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 from guard_stand import LAYOUT, Fixed, Raising, drive, guarded_by, observe
+
 from handrail.policies.guards import (
     BreakerConfig,
     ContractConfig,

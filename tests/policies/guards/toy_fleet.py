@@ -10,6 +10,7 @@ import heapq
 
 import numpy as np
 from guard_stand import LAYOUT
+
 from handrail.policies.interface import Feedback, OutcomeSignal
 
 SPEEDS = np.array([2.0, 2.0, 1.0, 1.0])

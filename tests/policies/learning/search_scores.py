@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from handrail.policies.learning.cem import Candidate
 
 TARGET = np.array([1.0, -2.0, 0.5])

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from search_scores import TARGET, failing, noisy_quadratic, partly_undefined, quadratic
+
 from handrail.policies.learning import cem
 from handrail.policies.learning.cem import cem_search
 from handrail.traces.errors import HandrailError
-from search_scores import TARGET, failing, noisy_quadratic, partly_undefined, quadratic
 
 START, STD = np.zeros(3), np.ones(3)
 

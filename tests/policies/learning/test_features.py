@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from synthetic_observations import observe, random_observation
+
 from handrail.envs.llm_serving.layout import layout_for
 from handrail.policies import make_heuristic
 from handrail.policies.learning.features import ROUTING_FEATURES, ObservationSample, feature_statistics, scorer_search
 from handrail.policies.network import Feature, ReplicaScorer, scorer_shapes, unflatten
 from handrail.traces.errors import HandrailError
-from synthetic_observations import observe, random_observation
 
 LAYOUT = layout_for(4)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import pytest
+
 from handrail.envs.common import Field, Layout
 from handrail.policies import load_policy, save_policy
 from handrail.policies.card import TrainingCard
