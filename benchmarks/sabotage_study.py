@@ -72,8 +72,7 @@ class Study:
 
     def verdict(self, kind: str, metric: str) -> str:
         """Which bar the tail of ``kind`` behind the guard keeps: ``10 %``, ``placebo``, or ``FAILS``."""
-        found = self.guarded[kind][metric][KEY], self.fallback[metric][KEY]
-        if found[1] is None:
+        if self.fallback[metric][KEY] is None:
             return "10 %"  # the fallback's own p99 lies among lost requests: nothing is worse
         ratio = p99_ratio(self.guarded[kind], self.fallback, metric)
         if ratio is not None and ratio <= BAR:
@@ -137,8 +136,7 @@ def section(found: Study) -> str:
     spread = ", ".join(f"{LABELS[m]} {_span(found.placebo_ratios(m))}" for m in LATENCIES)
     lost_by_placebos = sorted(lost(entry) for entry in found.placebos)
     counts = (
-        f"{found.requests:,} requests, replayed {len(prepared.trace):,}, measured "
-    counts += f"{fallback['measured_requests']:,}"
+        f"{found.requests:,} requests, {len(prepared.trace):,} replayed, {fallback['measured_requests']:,} measured"
     )
     lost_span = f"{lost_by_placebos[0]:,} to {lost_by_placebos[-1]:,}"
     header = ["`sabotage:`", "guarded TTFT", "TBT", "E2E", "lost, guarded / fallback", "decided by it"]
@@ -185,12 +183,13 @@ def preamble(options: argparse.Namespace, names: Sequence[str]) -> str:
 
     python benchmarks/sabotage_study.py --data FOLDER{traces} --load {options.load:g} --placebos {options.placebos}
 
-Made with {made_with}; sources `{source_hash()[:16]}`. Fleet {Scenario().replicas}, the guard's default thresholds, its
-reference measured on each trace's validation part. Numbers are {KEY} over the fallback's in the same run; `inf` where
-it falls among lost requests, `failed` where the policy alone ended its run (an exception or an illegal action). The
-placebo is the fallback with other tie-breaks. *Kept by* says which bar a tail keeps: `10 %` (at most {BAR:.2f} of the
-fallback's), else `placebo` (at most the placebo's highest), else `FAILS`. Lower is no harm. The guard is not tuned on
-these runs.
+Made with {made_with}; SHA-256 of the sources begins `{source_hash()[:16]}`.
+
+Fleet {Scenario().replicas}, the guard's default thresholds, its reference measured on each trace's validation part.
+Numbers are {KEY} over the fallback's in the same run; `inf` where it falls among lost requests, `failed` where the
+policy alone ended its run (an exception or an illegal action). The placebo is the fallback with other tie-breaks.
+*Kept by* says which bar a tail keeps: `10 %` (at most {BAR:.2f} of the fallback's), else `placebo` (at most the
+placebo's highest), else `FAILS`. Lower is no harm.
 """
 
 

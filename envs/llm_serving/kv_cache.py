@@ -66,7 +66,7 @@ class KVCache:
             limit: No more than this many blocks.
 
         Returns:
-            (extent, blocks used of it), in order; all but the last are used whole.
+            (extent, blocks used of it), in order.
         """
         if self.debt:
             self._settle()
@@ -78,9 +78,11 @@ class KVCache:
                 return found
             position = 0
             for extent in extents:
-                if extent.start != position or limit <= 0:
+                # The chunk may be longer than this sequence's part of it: what follows there is not this sequence's.
+                room = min(limit, full - position)
+                if extent.start != position or room <= 0:
                     break
-                used = extent.length if extent.length <= limit else limit
+                used = min(extent.length, room)
                 found.append((extent, used))
                 position += used
                 limit -= used

@@ -63,7 +63,7 @@ class GuardConfig(GuardModel):
             checks=(
                 ContractConfig(),
                 CostMarginConfig(field="ttft_s", absolute_margin=0.02, relative_margin=0.1),
-                CostMarginConfig(field="drain_s", absolute_margin=0.5, relative_margin=0.1),
+                CostMarginConfig(field="drain_s", absolute_margin=1.0, relative_margin=0.1),
                 CostMarginConfig(field="decode_step_s", absolute_margin=0.01, relative_margin=0.25),
                 BreakerConfig(load_field="rate_60s", capacity_per_s=capacity_per_s, loads=loads, shares=shares),
             )

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from implementations import replay
+
 from handrail.envs.llm_serving import FleetConfig, LatencyModel, PiecewiseLinear, ReplicaConfig, ServingResults
 from handrail.traces import RequestTrace
-from implementations import replay
 
 STORED = Path(__file__).with_name("golden_preemption.json")
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from naive_vllm import Engine, Request, run_naive
+
 from handrail.envs.llm_serving import (
     FINISHED,
     REJECTED,
@@ -18,7 +20,6 @@ from handrail.envs.llm_serving import (
     ServingSimulator,
 )
 from handrail.traces import RequestTrace
-from naive_vllm import Engine, Request, run_naive
 
 Route = Callable[[DecisionPoint], int]
 

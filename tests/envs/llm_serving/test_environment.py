@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gymnasium as gym
-import handrail.envs  # noqa: F401  (registers the environment)
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
+
+import handrail.envs  # noqa: F401  (registers the environment)
 from handrail.envs.llm_serving import FleetConfig, LatencyModel, Outage, ReplicaConfig
 from handrail.envs.llm_serving.environment import LLMRoutingEnv
 from handrail.traces import HandrailError, RequestTrace

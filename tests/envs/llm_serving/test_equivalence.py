@@ -11,6 +11,12 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+from implementations import replay, replica_config, request_trace
+from naive_vllm import NaiveReplica, Request, coverage, run_naive
+from workloads import PREFIX_TOKENS, Pick, Workload, draw_workload, seeded
+
 from handrail.envs.llm_serving import (
     FINISHED,
     REJECTED,
@@ -20,11 +26,6 @@ from handrail.envs.llm_serving import (
     PiecewiseLinear,
     ServingResults,
 )
-from hypothesis import event, given, settings
-from hypothesis import strategies as st
-from implementations import replay, replica_config, request_trace
-from naive_vllm import NaiveReplica, Request, coverage, run_naive
-from workloads import PREFIX_TOKENS, Pick, Workload, draw_workload, seeded
 
 COLUMNS = ("scheduled_s", "first_token_s", "finish_s", "tokens_generated", "preemptions", "replica", "status")
 GAPS = ("longest_gap_s", "gap_p99_s")

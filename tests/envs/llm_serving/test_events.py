@@ -9,6 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from implementations import replica_config, request_trace
+from naive_vllm import Engine, Request
+
 from handrail.envs.llm_serving import (
     FINISHED,
     REJECTED,
@@ -22,8 +25,6 @@ from handrail.envs.llm_serving import (
     ServingSimulator,
 )
 from handrail.traces import HandrailError, RequestTrace
-from implementations import replica_config, request_trace
-from naive_vllm import Engine, Request
 
 ENGINE = Engine(block_tokens=4, max_num_batched_tokens=16, max_num_seqs=4)
 ONE_SECOND = LatencyModel.constant(1.0)

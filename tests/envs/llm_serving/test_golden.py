@@ -7,8 +7,9 @@ import json
 import numpy as np
 import pytest
 from golden import LATENCY, STORED, as_json, golden_run, golden_trace
-from handrail.envs.llm_serving.config import CUDAGRAPH_SIZES
 from naive_vllm import Engine, Request, run_naive
+
+from handrail.envs.llm_serving.config import CUDAGRAPH_SIZES
 
 
 @pytest.mark.parametrize("stepwise", [False, True])

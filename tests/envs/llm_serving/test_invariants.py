@@ -7,6 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from implementations import replay, replica_config, request_trace, round_robin
+from test_equivalence import assert_identical, draw_fleet, picks
+from workloads import PREFIX_TOKENS, Workload, draw_workload, seeded
+
 from handrail.envs.llm_serving import (
     FINISHED,
     REJECTED,
@@ -16,11 +22,6 @@ from handrail.envs.llm_serving import (
     ServingResults,
     ServingSimulator,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from implementations import replay, replica_config, request_trace, round_robin
-from test_equivalence import assert_identical, draw_fleet, picks
-from workloads import PREFIX_TOKENS, Workload, draw_workload, seeded
 
 
 def conserved(simulator: ServingSimulator) -> None:

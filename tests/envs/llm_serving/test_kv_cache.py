@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from handrail.envs.llm_serving.kv_cache import Extent, KVCache
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from naive_vllm import Block, KVPool
+
+from handrail.envs.llm_serving.kv_cache import Extent, KVCache
 
 CHUNK = 4
 """Blocks of a content chunk."""

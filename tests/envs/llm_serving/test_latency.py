@@ -10,10 +10,11 @@ from importlib.resources import files
 
 import numpy as np
 import pytest
-from handrail.envs.llm_serving.latency import GpuProfile, LatencyModel, PiecewiseLinear
-from handrail.traces.errors import HandrailError
 from hypothesis import given
 from hypothesis import strategies as st
+
+from handrail.envs.llm_serving.latency import GpuProfile, LatencyModel, PiecewiseLinear
+from handrail.traces.errors import HandrailError
 
 PROFILES = ("a100", "h100")
 _VALID = {

@@ -8,10 +8,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from handrail.envs.llm_serving import metrics
-from handrail.envs.llm_serving.metrics import Objective
 from hypothesis import given
 from hypothesis import strategies as st
+
+from handrail.envs.llm_serving import metrics
+from handrail.envs.llm_serving.metrics import Objective
 
 
 class Gaps:

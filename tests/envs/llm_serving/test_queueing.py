@@ -6,6 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from implementations import Route, replay
+from numpy.typing import NDArray
+from queueing import fcfs_waits, interval_99, lockstep_waits, mmc_wait_s, pollaczek_khinchine_wait_s
+from scipy.stats import lognorm
+
 from handrail.envs.llm_serving import (
     FleetConfig,
     LatencyModel,
@@ -14,10 +19,6 @@ from handrail.envs.llm_serving import (
     ServingSimulator,
 )
 from handrail.traces import RequestTrace
-from implementations import Route, replay
-from numpy.typing import NDArray
-from queueing import fcfs_waits, interval_99, lockstep_waits, mmc_wait_s, pollaczek_khinchine_wait_s
-from scipy.stats import lognorm
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -7,9 +7,10 @@ on paper; the comment above each case is that count.
 from __future__ import annotations
 
 import pytest
-from handrail.envs.llm_serving.latency import LatencyModel, PiecewiseLinear
 from implementations import IMPLEMENTATIONS, Outcome
 from naive_vllm import Engine, Request
+
+from handrail.envs.llm_serving.latency import LatencyModel, PiecewiseLinear
 
 ONE_SECOND = LatencyModel.constant(1.0)
 TOKENS_COST = LatencyModel(base_s=1.0, tokens=PiecewiseLinear.linear(1.0))

@@ -11,8 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from handrail.envs.llm_serving.latency import LatencyModel, PiecewiseLinear
 from naive_vllm import Engine, Request, run_naive
+
+from handrail.envs.llm_serving.latency import LatencyModel, PiecewiseLinear
 
 Pick = Callable[[int, int], int]
 
