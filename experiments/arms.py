@@ -43,7 +43,8 @@ class Arm:
         name: ``fallback``, ``unguarded``, ``guarded``, or ``placebo-1`` and so on.
         policy: What ``--policy`` takes; ignored by fallback and placebo.
         guard: The guard's config; set for the guarded arm only.
-        tie_seed: Other tie-breaks for the placebo; None elsewhere.
+        tie_seed: Other tie-breaks of the fallback, for a placebo, or behind a guard for a pair to that placebo; None
+            for the fallback's own.
     """
 
     name: str
@@ -98,7 +99,7 @@ def run_arm(prepared: Prepared, arm: Arm) -> ArmResult:
         policy = make_policy(arm.policy, layout, seed)
         if arm.guard is None:
             return policy
-        fallback = make_heuristic(scenario.fallback, layout, seed)
+        fallback = make_heuristic(scenario.fallback, layout, seed, tie_seed=arm.tie_seed)
         guarded.append(GuardedPolicy(policy, fallback, build_guard(arm.guard, layout), layout))
         return guarded[0]
 

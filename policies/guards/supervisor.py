@@ -71,7 +71,7 @@ class SupervisorConfig(GuardModel):
     probe_outcomes: int = Field(default=24, ge=0)
     probe_timeout_s: float = Field(default=120.0, gt=0)
     faults_in_a_row: int = Field(default=3, ge=1)
-    veto_window_decisions: int = Field(default=100, ge=1)
+    veto_window_decisions: int = Field(default=500, ge=1)
     veto_share_limit: float = Field(default=0.3, gt=0, le=1)
 
     @model_validator(mode="after")

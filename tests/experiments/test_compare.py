@@ -9,10 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 from experiment_fakes import small_trace
 
+from handrail.experiments.arms import Arm, run_arm
 from handrail.experiments.compare import compare, gain_kept, ratios
 from handrail.experiments.report.run_folder import dump_json
 from handrail.experiments.report.table import comparison_lines, comparison_table
-from handrail.experiments.scenario import Scenario, parse_window
+from handrail.experiments.scenario import Scenario, parse_window, prepare
+from handrail.policies.guards import GuardConfig
 from handrail.traces import HandrailError
 
 SCENARIO = Scenario(load=0.8, replicas="h100:1,a100:1")
@@ -84,6 +86,18 @@ def test_the_fallback_as_policy_changes_nothing_and_is_never_stopped():
     assert summary["ratio"]["guarded"]["e2e_s"]["p999"] == 1.0
     assert summary["guarded"]["availability"] == 1.0
     assert summary["guarded"]["interventions"] == {}
+
+
+def test_behind_a_guard_the_fallback_has_the_tie_breaks_that_its_placebo_has():
+    prepared = prepare(small_trace(400), SCENARIO)
+
+    def replicas(*arm):
+        return pq.read_table(pa.BufferReader(run_arm(prepared, Arm(*arm)).results_parquet))["replica"]
+
+    behind = [replicas("guarded", "sabotage:nan", GuardConfig.for_routing(), tie_seed) for tie_seed in (None, 1)]
+    assert behind[0] == replicas("fallback", "")
+    assert behind[1] == replicas("placebo-1", "", None, 1)
+    assert behind[0] != behind[1]
 
 
 @pytest.mark.parametrize("kind", ["nan", "raise"])

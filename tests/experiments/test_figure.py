@@ -5,8 +5,10 @@ from __future__ import annotations
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
-from handrail.experiments.report.figure import Curve, _ccdf, _p99_over_time, draw_comparison
+from handrail.experiments.report.figure import Curve, _ccdf, _p99_over_time, _plain_ticks, draw_comparison
 
 
 def curves(n=1200, lost=0):
@@ -36,6 +38,30 @@ def test_arms_that_lost_everything_or_failed_can_be_drawn():
     made = curves()
     del made["unguarded"]
     assert draw_comparison(made, [], 1.0, "a title").startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("limits", "shown"),
+    [
+        ((0.35, 1.1), ["0.4", "0.5", "0.6", "0.8", "1"]),
+        ((0.03, 1.2), ["0.05", "0.1", "0.2", "0.5", "1"]),
+        ((0.5, 2e4), ["1", "10", "100", "1,000", "10,000"]),
+    ],
+)
+def test_a_log_axis_has_plain_labels_as_many_as_fit(limits, shown):
+    figure = Figure()
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    axes.set(yscale="log", ylim=limits)
+    _plain_ticks(axes.yaxis, *limits, room_decades=3.0)
+    figure.canvas.draw()
+    inside = [
+        label
+        for at, label in zip(axes.get_yticks(), axes.get_yticklabels(), strict=True)
+        if limits[0] <= at <= limits[1]
+    ]
+    assert [label.get_text() for label in inside] == shown
+    assert not any(label.get_text() for label in axes.get_yticklabels(minor=True))
 
 
 def test_the_ccdf_falls_to_the_share_that_is_lost():
