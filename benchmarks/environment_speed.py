@@ -39,7 +39,8 @@ def main() -> None:
         ours.append(steps_per_s(routing, options.steps))
         bare.append(steps_per_s(cart_pole, options.steps))
     a, b = statistics.median(ours), statistics.median(bare)
-    print(f"LLMRouting-v0 {a:,.0f} steps/s ({min(ours):,.0f} to {max(ours):,.0f}); CartPole-v1 {b:,.0f}; ratio {a / b:.3f}")
+    span = f"{min(ours):,.0f} to {max(ours):,.0f}"
+    print(f"LLMRouting-v0 {a:,.0f} steps/s ({span}); CartPole-v1 {b:,.0f}; ratio {a / b:.3f}")
 
 
 if __name__ == "__main__":

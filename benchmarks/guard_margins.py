@@ -14,6 +14,7 @@ import argparse
 from typing import Any
 
 import numpy as np
+
 from handrail.envs.common.layout import Layout
 from handrail.envs.llm_serving.metrics import compute_metrics
 from handrail.experiments.guarding import calibrated, calibration_jobs, run_calibration

@@ -1,6 +1,6 @@
 """Simulators and their Gymnasium environments. Importing this package registers the environments.
 
-    gymnasium.make("handrail.envs:handrail/LLMRouting-v0")
+``gymnasium.make("handrail.envs:handrail/LLMRouting-v0")`` works without an import of its own.
 """
 
 from .common import register_once

@@ -57,7 +57,7 @@ class LLMRoutingEnv(gym.Env[NDArray[np.float32], np.int64]):
 
     ## Reward
     Minus the latency charged since the last step: ``ttft_weight`` times the request seconds spent before a first token
-    plus ``e2e_weight`` times the request seconds spent in the system, divided by ``cost_scale_s``. Over an episode these
+    plus ``e2e_weight`` times the request seconds spent in the system, divided by ``cost_scale_s``. Over an episode they
     sum to the weighted sums of TTFT and E2E over all its requests. A rejected request costs ``illegal_penalty``.
     Steps are arrivals, so time steps vary: ``info["dt_s"]`` is the simulated time that the reward covers, for those who
     discount in time (SMDP): use ``gamma ** (dt_s / tau_s)``.
@@ -65,8 +65,8 @@ class LLMRoutingEnv(gym.Env[NDArray[np.float32], np.int64]):
     ## Episode
     A window of ``episode_requests`` requests of the trace's split, drawn from the environment's own seeded schedule, so
     that a vector environment's automatic resets keep moving through the trace. The episode terminates when the last
-    request of the window has ended; that reward includes the time it took. With ``evaluate=True`` the whole split is one
-    episode.
+    request of the window has ended; that reward includes the time it took. With ``evaluate=True`` the whole split is
+    one episode.
 
     ## Arguments
     trace: a ``RequestTrace``, a path or a catalogue name; fleet: a ``FleetConfig`` or text such as ``h100:2,a100:2``;
@@ -154,9 +154,7 @@ class LLMRoutingEnv(gym.Env[NDArray[np.float32], np.int64]):
         self._observation = self._observer(self._point)
         return self._observation, {"window": (start, stop), "dt_s": 0.0}
 
-    def step(
-        self, action: SupportsInt | NDArray[Any]
-    ) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+    def step(self, action: SupportsInt | NDArray[Any]) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """Send the request at hand to replica ``action`` and run on to the next arrival, or to the episode's end."""
         simulator, point = self.simulator, self._point
         if simulator is None or point is None:
@@ -199,10 +197,11 @@ class LLMRoutingEnv(gym.Env[NDArray[np.float32], np.int64]):
             return "no episode is running"
         layout, seen = self.layout, self._observation
         lines = [f"t = {self._point.now_s:.3f} s   request of {self._point.prompt_tokens} prompt tokens"]
+        kv_fraction, drain_s = layout.replica(seen, "kv_fraction"), layout.replica(seen, "drain_s")
         for r, config in enumerate(self.fleet.replicas):
             lines.append(
                 f"replica {r} {config.gpu:8s} in flight {layout.replica(seen, 'inflight')[r]:5.0f}"
-                f"   KV {layout.replica(seen, 'kv_fraction')[r]:6.1%}   drain {layout.replica(seen, 'drain_s')[r]:8.3f} s"
+                f"   KV {kv_fraction[r]:6.1%}   drain {drain_s[r]:8.3f} s"
             )
         return "\n".join(lines)
 

@@ -38,8 +38,8 @@ class ServingResults:
         measured: Whether it counts; the others were warm-up or kept the load up.
         end_s: Simulated time at the end.
         area_s: Request seconds in the system, from a counter kept in the event handlers.
-        records: For each replica its step records: start, first step's length, growth a step, steps, measured sequences,
-            sequences, context tokens of the first step.
+        records: For each replica its step records: start, first step's length, growth a step, steps, measured
+            sequences, sequences, context tokens of the first step.
     """
 
     def __init__(

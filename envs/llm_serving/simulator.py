@@ -7,8 +7,8 @@
     results = simulator.results()
 
 Order of simultaneous events: outages (down, then up, each in the order of the replicas), then deliveries of requests
-whose decision took time, in the order of the decisions, then arrivals in the order of the trace, then step boundaries in
-the order of the replicas. So a request that arrives exactly on a boundary can join the step that starts there.
+whose decision took time, in the order of the decisions, then arrivals in the order of the trace, then step boundaries
+in the order of the replicas. So a request that arrives exactly on a boundary can join the step that starts there.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,12 +110,12 @@ class ServingSimulator:
         for index, replica_config in enumerate(config.resolved_replicas):
             kind = ReplicaV0 if replica_config.preset == "vllm-v0" else Replica
             self.replicas.append(kind(index, replica_config, self.clock, self, stepwise))
-            if replica_config.prefix_caching and trace.prefix_blocks is not None:
-                if trace.prefix_block_tokens % replica_config.block_size:
-                    raise HandrailError(
-                        f"trace {trace.name!r}: prefix blocks of {trace.prefix_block_tokens} tokens are no multiple of "
-                        f"the KV block size {replica_config.block_size} of replica {index}; set block_size to divide it"
-                    )
+            by_content = replica_config.prefix_caching and trace.prefix_blocks is not None
+            if by_content and trace.prefix_block_tokens % replica_config.block_size:
+                raise HandrailError(
+                    f"trace {trace.name!r}: prefix blocks of {trace.prefix_block_tokens} tokens are no multiple of "
+                    f"the KV block size {replica_config.block_size} of replica {index}; set block_size to divide it"
+                )
         self._prefixes = trace.prefix_blocks is not None and any(r.prefix_caching for r in self.replicas)
         self.up = np.ones(len(self.replicas), dtype=bool)
         self.n_up = len(self.replicas)
@@ -424,9 +424,7 @@ class ServingSimulator:
         if self.view is not None:
             self.view.ended(request, request.replica)
             infinite = float("inf")
-            self._outcomes.append(
-                Outcome(request.row, request.decision, request.replica, infinite, infinite, infinite)
-            )
+            self._outcomes.append(Outcome(request.row, request.decision, request.replica, infinite, infinite, infinite))
 
     def _in_flight_rows(self) -> list[tuple[float, ...]]:
         waiting = [*self._pending, *self._held]
@@ -468,7 +466,7 @@ class _Bound:
 
     __slots__ = ("argument", "function")
 
-    def __init__(self, function: Callable[[object], None], argument: object) -> None:
+    def __init__(self, function: Callable[[Any], None], argument: object) -> None:
         self.function = function
         self.argument = argument
 

@@ -64,7 +64,7 @@ class TokenGaps:
         return above / self.count
 
     def quantile(self, qs: Sequence[float]) -> Floats:
-        """Quantiles as ``numpy.quantile`` of all gaps gives them (linear between order statistics); nan without gaps."""
+        """What ``numpy.quantile`` of all gaps gives (linear between order statistics); nan without gaps."""
         q = np.asarray(qs, dtype=np.float64)
         if not self.count:
             return np.full(q.shape, np.nan)
