@@ -8,8 +8,8 @@ skipping is tested against. Both evaluate the same expression, so their timestam
 
 What can change a batch, and so ends a sleep: a completion (a heap of finishing steps), a knot of the latency model, KV
 blocks running out (found from a histogram of the sequences' positions in their last block), and an arrival that might
-be admitted. A waiting request that did not fit stays blocked until blocks or places are released, for until then both only
-get fewer.
+be admitted. A waiting request that did not fit stays blocked until blocks or places are released, for until then both
+only get fewer.
 
 With asynchronous scheduling step m + 1 is decided when step m starts. Where that decision cannot differ from "the same
 sequences again" it is made late, when step m ends.
