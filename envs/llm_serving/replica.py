@@ -19,8 +19,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections import deque
-from heapq import heappop, heappush
+from heapq import heappop
 from typing import Protocol
 
 import numpy as np
@@ -29,14 +28,12 @@ from simpy import Event
 
 from .clock import BOUNDARY, Clock
 from .config import ReplicaConfig
-from .kv_cache import Extent, KVCache
 from .request import Request
+from .scheduler import Chunk, Scheduler
 
 # Columns of a step record: start [s], first step's length [s], its growth a step [s], steps, measured sequences that
 # got a token each step, sequences decoding, context tokens they read in the first step.
 RECORD_WIDTH = 7
-
-Chunk = tuple[Request, int, bool]  # request, tokens, whether it completes what is known of the request
 
 
 class Sink(Protocol):
@@ -63,30 +60,19 @@ class Sink(Protocol):
         ...
 
 
-class Replica:
-    """Engine state and its scheduler (preset ``vllm-v1``; `v0.ReplicaV0` has the other preset)."""
+class Replica(Scheduler):
+    """The engine in time (preset ``vllm-v1``; `v0.ReplicaV0` has the other preset)."""
 
     reporting = False
 
     def __init__(self, index: int, config: ReplicaConfig, clock: Clock, sink: Sink, stepwise: bool) -> None:
         assert config.latency is not None
-        assert config.kv_capacity_tokens is not None
-        assert config.max_num_seqs is not None
-        assert config.max_num_batched_tokens is not None
         self.index = index
-        self.config = config
         self.clock = clock
         self.sink = sink
-        self.stepwise = stepwise
         self.latency = config.latency
-        self.block_size = config.block_size
-        self.max_num_seqs = config.max_num_seqs
-        self.token_budget = config.max_num_batched_tokens
-        self.total_blocks = config.kv_capacity_tokens // config.block_size
         self.is_async = bool(config.async_scheduling)
-        self.prefix_caching = bool(config.prefix_caching)
         self.overhead_s = config.step_overhead_s
-        self.max_model_len = config.max_model_len
         self._pad = config.pad_table()
         self._batch_s: dict[int, float] = {}  # by decoding sequences: their step without its context
         self._priority = BOUNDARY + index
@@ -94,26 +80,13 @@ class Replica:
         self.up = True
         self.records = array("d")
         self.record_count = 0
-        self._reset()
+        super().__init__(config, stepwise)
 
     def _reset(self) -> None:
-        self.kv = KVCache(self.total_blocks)
-        self.waiting: deque[Request] = deque()
-        self.running: dict[Request, None] = {}  # in the order of admission
-        self.pending_tokens = 0  # known tokens of waiting and running requests that no step has computed yet
+        super()._reset()
         self.busy = False
         self.step = 0  # decode steps ended
-        # The decoding sequences of the latest decided step, as sums: number, measured number, sum of (context - step),
-        # and how many of them take a new block at the steps congruent to h modulo the block size.
-        self.n = 0
-        self.m = 0
-        self.base_sum = 0
-        self.phases = [0] * self.block_size
-        self.finishing: list[tuple[int, int, Request]] = []  # heap of (finishing step, order of admission, request)
-        self.covered = 0  # the decode step up to which blocks are allocated
         self.chunks: list[Chunk] = []  # prompt chunks of the step that runs
-        self.partial: Request | None = None  # the one running request with prompt left to schedule; always the last
-        self.blocked = False  # the head of waiting did not fit, and nothing has been released since
         # Asynchronous scheduling: the next step, where it has been decided already.
         self.decided = False
         self.next_chunks: list[Chunk] = []
@@ -132,8 +105,6 @@ class Replica:
         self.record_kv = 0
         self._wake: Event | None = None
         self._wake_j = 0
-        self._order = 0
-        self._preempted = 0
 
     # Arrivals
 
@@ -150,11 +121,6 @@ class Replica:
             self._wake_at_or_after(now_s)
         if self.reporting:
             self.sink.report(self, now_s)
-
-    def fits(self, request: Request) -> bool:
-        """Whether the request can ever be served here."""
-        tokens = request.prompt + request.output
-        return tokens <= self.max_model_len and -(-tokens // self.block_size) <= self.total_blocks
 
     def _wake_at_or_after(self, now_s: float) -> None:
         """Bring the wake-up forward to the record's first boundary at or after ``now_s``."""
@@ -239,42 +205,6 @@ class Replica:
         request.last_token_s = now_s
         if request.finish_step >= 0 or not self.decided:
             request.first_record = self.record_count
-
-    def _join(self, request: Request, step: int) -> None:
-        """After ``step``, which emits a token of the request, it decodes; or it leaves, if that token is its last."""
-        emitted = request.generated + 1
-        if emitted == request.output:
-            request.generated = emitted
-            request.leaving = True
-            return
-        base = request.prompt + request.generated - step
-        request.generated_base = emitted - step
-        request.finish_step = request.output - emitted + step
-        self.n += 1
-        self.base_sum += base
-        self.m += request.measured
-        self.phases[(1 - base) % self.block_size] += 1
-        heappush(self.finishing, (request.finish_step, request.order, request))
-
-    def _leave(self, request: Request) -> None:
-        """The request is not among the decoding sequences of the next step."""
-        base = request.prompt + request.generated_base - 1
-        self.n -= 1
-        self.base_sum -= base
-        self.m -= request.measured
-        self.phases[(1 - base) % self.block_size] -= 1
-
-    def _pop_leavers(self, step: int) -> list[Request]:
-        """Those whose last token is emitted by ``step``, in the order of admission."""
-        finishing = self.finishing
-        leavers = []
-        while finishing and finishing[0][0] <= step:
-            finish_step, order, request = heappop(finishing)
-            if request.finish_step == finish_step and request.order == order:  # else it was preempted since
-                self._leave(request)
-                request.leaving = True
-                leavers.append(request)
-        return leavers
 
     def _finish(self, request: Request, now_s: float) -> None:
         del self.running[request]
@@ -408,35 +338,6 @@ class Replica:
                 k = most
         self._sleep_until(self.j + k)
 
-    def _last_coverable_step(self) -> int:
-        """The last decode step for which the free blocks suffice, if the decoding sequences stay as they are."""
-        size = self.block_size
-        rounds, left = divmod(self.kv.free, self.n)
-        step = self.covered + rounds * size
-        phases = self.phases
-        for _ in range(size):
-            need = phases[(step + 1) % size]
-            if need > left:
-                break
-            left -= need
-            step += 1
-        return step
-
-    def _cover_through(self, step: int) -> None:
-        """Take the blocks of the decoding sequences up to ``step``; it is known that they suffice."""
-        size = self.block_size
-        rounds, rest = divmod(step - self.covered, size)
-        need = rounds * self.n
-        if rest:
-            # The rest of the positions lie in a row, unless they wrap around.
-            stop = step % size + 1
-            start = stop - rest
-            phases = self.phases
-            need += sum(phases[start:stop]) if start >= 0 else sum(phases[:stop]) + sum(phases[start:])
-        self.kv.free -= need
-        self.kv.debt += need
-        self.covered = step
-
     # Decisions
 
     def _decide_ahead(self, now_s: float) -> None:
@@ -468,135 +369,7 @@ class Replica:
         self._changed = self._changed or changed
         self.decided = changed or bool(self.next_chunks) or bool(chunks)
 
-    def _schedule(self, step: int, now_s: float) -> list[Chunk]:
-        """Decide ``step``: blocks for the decoding sequences, the next chunk of the partial prompt, admissions."""
-        before = self._preempted
-        if self.covered < step:
-            if self.covered < step - 1:
-                self._cover_through(step - 1)
-            need = self.phases[step % self.block_size]
-            if need <= self.kv.free:
-                if need:
-                    self.kv.take(need)
-            else:
-                self._cover_or_preempt(step, now_s)
-            self.covered = step
-        chunks: list[Chunk] = []
-        budget = self.token_budget - self.n
-        request = self.partial
-        if request is not None and budget > 0:
-            known = request.prompt + request.generated
-            size = min(known - request.computed, budget)
-            blocks = -(-(request.computed + size) // self.block_size) + request.computed // -self.block_size
-            if blocks > self.kv.free:
-                self._preempt(request, step, now_s)
-            else:
-                chunks.append(self._take_chunk(request, known, size, blocks))
-                budget -= size
-        if self.waiting and before == self._preempted and (self.stepwise or not self.blocked):
-            self._admit(chunks, budget, now_s)
-        return chunks
-
-    def _take_chunk(self, request: Request, known: int, size: int, blocks: int) -> Chunk:
-        start = request.computed
-        self.kv.take(blocks)
-        request.computed = start + size
-        self.pending_tokens -= size
-        if request.keys and self.prefix_caching:
-            self._fill_prompt(request, start // self.block_size, request.computed // self.block_size)
-        completes = request.computed == known
-        self.partial = None if completes else request
-        return (request, size, completes)
-
-    def _fill_prompt(self, request: Request, first: int, stop: int) -> None:
-        """Blocks ``first ... stop`` of the prompt are computed: others may find them."""
-        assert request.keys is not None
-        assert request.held is not None
-        stop = min(stop, request.own_start)
-        position = 0
-        for key, full in request.keys:
-            if position + full > first:
-                start = max(first - position, 0)
-                end = min(stop - position, full)
-                if end <= start:
-                    return
-                self.kv.fill(request.held, key, start, end)
-            position += full
-
-    def _admit(self, chunks: list[Chunk], budget: int, now_s: float) -> None:
-        waiting, running, kv = self.waiting, self.running, self.kv
-        size = self.block_size
-        while waiting and budget > 0 and len(running) < self.max_num_seqs:
-            request = waiting[0]
-            known = request.prompt + request.generated
-            hit = 0
-            found = None
-            need = -(-known // size)
-            if self.prefix_caching and (request.keys or request.preemptions):
-                keys = request.keys or []
-                if request.preemptions:
-                    keys = [*keys, (-1 - request.row, need)]
-                found = kv.find(keys, (known - 1) // size)
-                hit = sum(used for _, used in found)
-                # A hit that is free takes a free block just as a new one does.
-                need -= sum(used for extent, used in found if extent.refs)
-            if need > kv.free:
-                self.blocked = True
-                return
-            waiting.popleft()
-            request.held = []
-            if found:
-                request.held = kv.hold(found, (r.held for r in running if r.held))
-            request.computed = hit * size
-            self.pending_tokens += known - request.computed - request.pending
-            request.order = self._order
-            self._order += 1
-            running[request] = None
-            if request.scheduled_s < 0.0:
-                request.scheduled_s = now_s
-            chunk = min(known - request.computed, budget)
-            blocks = -(-(request.computed + chunk) // size) - hit
-            chunks.append(self._take_chunk(request, known, chunk, blocks))
-            request.pending = 0
-            budget -= chunk
-
-    def _cover_or_preempt(self, step: int, now_s: float) -> None:
-        """Give each decoding sequence its block in the order of admission; the last running ones make room."""
-        size = self.block_size
-        kv = self.kv
-        for request in list(self.running):
-            if request.finish_step < 0 or request.leaving or request not in self.running:
-                continue
-            if (request.prompt + request.generated_base - 1 + step) % size != 1 % size:
-                continue
-            while kv.free < 1:
-                victim = next(r for r in reversed(self.running) if not r.leaving)
-                self._preempt(victim, step, now_s)
-                if victim is request:
-                    break
-            else:
-                kv.take(1)
-
-    def _preempt(self, request: Request, step: int, now_s: float) -> None:
-        """Free everything the request holds and put it at the head of waiting; ``step`` is the one being decided."""
-        self._preempted += 1
-        ended_s = step - 1  # the last step whose tokens of this request are emitted
-        computed = request.computed
-        decoding = request.finish_step >= 0
-        if decoding:
-            self._leave(request)
-            computed = request.prompt + request.generated_base - 1 + ended_s
-            request.generated = request.generated_base + ended_s
-            request.finish_step = -1
-        del self.running[request]
-        if self.partial is request:
-            self.partial = None
-        blocks = -(-computed // self.block_size)
-        held = request.held or []
-        if self.prefix_caching:
-            self._fill_own(request, held, computed // self.block_size)
-        self.kv.release(held, blocks - sum(e.length for e in held))
-        request.held = None
+    def _victim_stopped(self, request: Request, decoding: bool, now_s: float) -> None:
         if decoding and self.is_async:
             self.in_flight_victims.append(request)  # the step that runs still emits its token
         elif decoding:
@@ -605,20 +378,6 @@ class Replica:
             request.first_record = -1
             request.last_token_s = now_s
         self._changed = True
-        known = request.prompt + request.generated
-        self.pending_tokens += known if decoding else request.computed
-        request.computed = 0
-        request.pending = known
-        request.preemptions += 1
-        self.waiting.appendleft(request)
-        self.blocked = False
-
-    def _fill_own(self, request: Request, held: list[Extent], full_blocks: int) -> None:
-        """The request may find its own tokens' blocks again when it is recomputed, as far as they are still there."""
-        filled = sum(e.length for e in held)
-        if full_blocks > max(filled, request.own_start):
-            start = max(filled, request.own_start) - request.own_start
-            self.kv.fill(held, -1 - request.row, start, full_blocks - request.own_start)
 
     # Outages
 

@@ -6,8 +6,9 @@ the first decode step after prompts has token gaps longer than itself.
 
 from __future__ import annotations
 
-from .replica import Chunk, Replica
+from .replica import Replica
 from .request import Request
+from .scheduler import Chunk
 
 # vLLM v0 keeps this share of blocks free when it admits.
 WATERMARK = 0.01
