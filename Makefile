@@ -8,14 +8,14 @@ SOURCES := traces envs policies experiments tests benchmarks
 
 $(VENV)/pyvenv.cfg:
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install -qq --upgrade pip
 
 $(VENV)/base.stamp: $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	$(BIN)/python -m pip install -qq --constraint constraints.txt --editable .
 	touch $@
 
 $(VENV)/dev.stamp: $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,dev]'
+	$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[train,dev]'
 	touch $@
 
 compare: $(VENV)/base.stamp  ## the main job on the bundled trace: a table, and the path of a figure

@@ -37,6 +37,9 @@ KEPT_REQUESTS = 65_000
 MAX_SUPERPOSED = 20_000_000
 """Most requests that are made by superposing."""
 
+MIN_FACTOR, MAX_FACTOR = 1e-6, 1e6
+"""Factors on the arrival rate beyond these are slips."""
+
 FACTOR_TOLERANCE = 1e-9
 """A factor this close to 1 changes nothing."""
 
@@ -171,8 +174,8 @@ def change_rate(
     Raises:
         HandrailError: The factor or method is none, the method cannot reach the factor, or no request is left.
     """
-    if not (math.isfinite(factor) and factor > 0):
-        raise HandrailError(f"a rate factor must be a positive number, not {factor:g}")
+    if not (math.isfinite(factor) and MIN_FACTOR <= factor <= MAX_FACTOR):
+        raise HandrailError(f"a rate factor must lie within {MIN_FACTOR:g} and {MAX_FACTOR:g}, not {factor:g}")
     if method is not None and method not in LOAD_METHODS:
         raise HandrailError(f"no way of changing the load is named {method!r}; choose one of {', '.join(LOAD_METHODS)}")
     if method == "thin" and factor > 1.0:

@@ -32,9 +32,9 @@ def make_policy(
         return sabotage.make_sabotage(text, layout, seed)
     if isinstance(spec, str) and text in HEURISTICS:
         return make_heuristic(text, layout, seed)
-    if Path(spec).exists():
+    if text and Path(spec).exists():
         return load_policy(spec, layout)
     raise HandrailError(
-        f"--policy {text}: no such policy folder, and no policy of that name; choose a folder that holds {CARD_FILE}, "
+        f"--policy {text or repr(text)}: no such policy folder, and no policy of that name; choose a folder that holds {CARD_FILE}, "
         f"bundled, {', '.join(HEURISTICS)}, or {sabotage.PREFIX}{'|'.join(sabotage.SABOTAGES)}"
     )

@@ -17,6 +17,9 @@ CUDAGRAPH_SIZES = (1, 2, 4, *range(8, 257, 8), *range(272, 513, 16))
 
 _GIB = 1024**3
 
+MAX_REPLICAS = 4096
+"""Largest fleet that the command line's form makes; a larger count is taken for a slip."""
+
 
 class ReplicaConfig(BaseModel):
     """One replica: a GPU (or a tensor-parallel group that acts as one) with its engine's settings.
@@ -151,8 +154,12 @@ class FleetConfig(BaseModel):
         replicas: list[ReplicaConfig] = []
         for part in text.split(","):
             gpu, _, count_text = part.strip().partition(":")
-            if not gpu or not (count_text or "1").isdigit() or int(count_text or "1") < 1:
+            if not gpu or not (count_text or "1").isdecimal() or int(count_text or "1") < 1:
                 raise HandrailError(f"--replicas {text!r}: {part.strip()!r} is not GPU:COUNT, as in h100:2,a100:2")
+            if len(replicas) + int(count_text or "1") > MAX_REPLICAS:
+                raise HandrailError(
+                    f"--replicas {text!r}: a fleet has at most {MAX_REPLICAS:,} replicas; ask for fewer"
+                )
             if gpu not in GpuProfile.names() and "latency" not in replica_fields:
                 names = ", ".join(GpuProfile.names())
                 raise HandrailError(f"--replicas {text!r}: no profile for {gpu!r}; there are {names}")

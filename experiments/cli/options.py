@@ -74,11 +74,15 @@ def read_trace(reading: Reading) -> RequestTrace:
 
     if reading.failures not in ("drop", "retry"):
         raise HandrailError(f"--failures {reading.failures!r}: choose drop or retry (a failed request has no length)")
+    if not str(reading.trace):
+        raise HandrailError("--trace is empty; give a path or a name, such as bundled")
     mapping: dict[str, str] = {}
     for item in reading.map or []:
         field, equals, column = item.partition("=")
         if not (field and equals and column):
             raise HandrailError(f"--map {item!r} is not FIELD=COLUMN, as in arrival_s=ts")
+        if field in mapping:
+            raise HandrailError(f"--map {field} is given twice ({mapping[field]!r} and {column!r}); give it once")
         mapping[field] = column
     return load_trace(reading.trace, mapping=mapping or None, failures=reading.failures, sort=reading.sort)
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ...traces.errors import HandrailError
 from . import options
 from .output import print_json, remarks, stdout_console
 
@@ -44,6 +45,8 @@ def replay(
     options.check_domain(domain)
     from ..scenario import parse_window
 
+    if load_by is not None and rate is None and load is None:
+        raise HandrailError("--load-by says how the load is changed, but neither --rate nor --load changes it; add one")
     scenario = options.build_scenario(
         window_s=None if window is None else parse_window(window),
         split=split,

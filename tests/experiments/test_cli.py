@@ -77,6 +77,12 @@ MISTAKES = [
     (["replay", "--domain", "prefetch"], "has the domain llm only"),
     (["replay", "--split", "tset"], "--split"),
     (["replay", "--load", "-0.5"], "--load: Input should be greater than 0"),
+    (["replay", "--replicas", "h100:1000000000000000000000"], "at most 4,096 replicas"),
+    (["replay", "--map", "arrival_s=a", "--map", "arrival_s=b"], "given twice"),
+    (["replay", "--load-by", "superpose"], "neither --rate nor --load"),
+    (["replay", "--rate", "1e-12"], "a rate factor must lie within"),
+    (["replay", "--trace", ""], "--trace is empty"),
+    (["replay", "--policy", ""], "--policy ''"),
 ]
 
 

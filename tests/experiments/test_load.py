@@ -116,8 +116,8 @@ def test_load_is_a_share_of_capacity():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"factor": 0.0}, "positive number, not 0"),
-        ({"factor": float("nan")}, "positive number, not nan"),
+        ({"factor": 0.0}, "must lie within .* not 0"),
+        ({"factor": float("nan")}, "must lie within .* not nan"),
         ({"factor": 2.0, "method": "thin"}, "thinning cannot raise the rate"),
         ({"factor": 2.0, "method": "squeeze"}, "choose one of superpose, thin, compress"),
         ({"factor": 1e-6, "method": "thin"}, "no request is left"),
