@@ -35,6 +35,7 @@ def make_policy(
     if text and Path(spec).exists():
         return load_policy(spec, layout)
     raise HandrailError(
-        f"--policy {text or repr(text)}: no such policy folder, and no policy of that name; choose a folder that holds {CARD_FILE}, "
+        f"--policy {text or repr(text)}: no such policy folder, and no policy of that name; choose a folder that holds "
+        f"{CARD_FILE}, "
         f"bundled, {', '.join(HEURISTICS)}, or {sabotage.PREFIX}{'|'.join(sabotage.SABOTAGES)}"
     )

@@ -19,7 +19,7 @@ from .simulator import DecisionPoint, Outcome, ServingSimulator
 DEFAULT_FLEET = "h100:2,a100:2"
 
 DEFAULT_RATE_FACTOR = 60.6
-"""Brings the bundled trace to 0.8 of the default fleet's capacity; `tests/experiments/test_default_load.py` measures it."""
+"""Brings the bundled trace to 0.8 of the default fleet's capacity; a test measures it (`test_default_load.py`)."""
 
 
 class LLMRoutingEnv(gym.Env[NDArray[np.float32], np.int64]):
