@@ -11,7 +11,7 @@ from typer.main import get_command
 from ...traces.errors import HandrailError
 from . import compare, replay, traces, train
 
-USAGE_EXIT, INTERRUPT_EXIT = 2, 130
+OUTPUT_EXIT, USAGE_EXIT, INTERRUPT_EXIT = 1, 2, 130
 
 app = typer.Typer(
     name="handrail",
@@ -57,6 +57,11 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         # The reader of a pipe has gone (as with `| head`); what is still buffered has nowhere to go either.
         sys.stdout = None  # type: ignore[assignment]
         code = 0
+    except OSError as error:
+        # Every path that a user gives is checked where it is used; an error without a name is standard output's.
+        sys.stdout = None  # type: ignore[assignment]
+        _complain(f"{error.filename or 'standard output'}: {error.strerror}")
+        code = OUTPUT_EXIT
     except Exception as error:
         # Usage errors of the command-line parser know how to say themselves in one line.
         if not hasattr(error, "format_message"):

@@ -72,8 +72,7 @@ def train(
         fallback=fallback,
         seed=seed,
     )
-    if out.exists() and not out.is_dir():
-        raise HandrailError(f"--out {out}: is a file; name a folder")
+    _check_policy_folder(out)
     layers = _layers(hidden)
     command = _command(locals())
     with remarks(quiet or json) as told:
@@ -137,3 +136,21 @@ def _command(values: dict[str, Any]) -> str:
         if values[name] not in (None, ""):
             words += [f"--{name.replace('_', '-')}", str(values[name])]
     return " ".join([*words, *(["--sort"] if values["sort"] else []), "--out", "DIR"])
+
+
+def _check_policy_folder(out: Path) -> None:
+    """Refuse, before any work, a path that a policy folder must not take.
+
+    Raises:
+        HandrailError: It is a file, holds something else than a policy or its training, or cannot be written.
+    """
+    from ..report.run_folder import check_writable
+
+    if out.exists():
+        if not out.is_dir():
+            raise HandrailError(f"--out {out}: is a file; name a folder")
+        known = {"policy.json", "policy.safetensors", "guard.json", "training"}
+        foreign = sorted(entry.name for entry in out.iterdir() if entry.name not in known)
+        if foreign:
+            raise HandrailError(f"--out {out}: the folder holds {foreign[0]!r}, which is no policy's; choose another")
+    check_writable(out)

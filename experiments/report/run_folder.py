@@ -39,17 +39,31 @@ def dump_table(table: Any) -> bytes:
 
 
 def check_replaceable(folder: Path) -> None:
-    """Refuse a path that a run folder must not replace.
+    """Refuse, before any work, a path that a run folder must not replace or cannot be written to.
 
     Raises:
-        HandrailError: It is a file, or a folder with anything in it that is no run folder.
+        HandrailError: It is a file, a folder with anything in it that is no run folder, or a place without access.
     """
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise HandrailError(f"--out {folder}: a file of that name is in the way; choose another folder")
-    if any(folder.iterdir()) and not _is_run_folder(folder):
-        raise HandrailError(f"--out {folder}: the folder holds something else than a handrail run; choose another")
+    if folder.exists():
+        if not folder.is_dir():
+            raise HandrailError(f"--out {folder}: a file of that name is in the way; choose another folder")
+        if any(folder.iterdir()) and not _is_run_folder(folder):
+            raise HandrailError(f"--out {folder}: the folder holds something else than a handrail run; choose another")
+    check_writable(folder)
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse a folder that cannot be made or written beside; nothing is left behind but its parents.
+
+    Raises:
+        HandrailError: It cannot.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent):
+            pass
+    except OSError as error:
+        raise HandrailError(f"--out {folder}: cannot be written ({error.strerror}); choose another folder") from None
 
 
 def write_run_folder(folder: Path, files: Mapping[str, bytes]) -> None:

@@ -158,7 +158,7 @@ def test_no_steps_is_a_clear_error():
 @pytest.mark.parametrize("train", [train_ppo, train_dqn])
 def test_without_the_extra_the_error_names_it(monkeypatch: pytest.MonkeyPatch, train, missing: str):
     monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(HandrailError, match=r"needs the extra \[train\].*pip install 'handrail\[train\]'"):
+    with pytest.raises(HandrailError, match=r"needs the extra \[train\].*pip install -e '.\[train\]'"):
         train([Shortest], steps=10)
 
 
