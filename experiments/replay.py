@@ -217,7 +217,7 @@ def replay(
     policy: str | Callable[[Layout], Any],
     objective: Objective,
     *,
-    measured: MeasuredWindow,
+    measured: MeasuredWindow | None = None,
     seed: int = 0,
     shadow: Callable[[Layout], Any] | None = None,
     on_progress: Callable[[float], None] | None = None,
@@ -229,7 +229,7 @@ def replay(
         trace: The requests.
         policy: What ``--policy`` takes, or a function that builds the policy for the observation's layout.
         objective: Service-level objective.
-        measured: Which arrivals count in the metrics.
+        measured: Which arrivals count in the metrics; all of them by default.
         seed: Seed of the simulator and of a policy given by name.
         shadow: Builds the shadow policy.
         on_progress: Called now and then with the simulated time in seconds.
@@ -239,7 +239,8 @@ def replay(
     """
     layout = layout_for(len(fleet.replicas))
     decider = make_policy(policy, layout, seed) if isinstance(policy, str) else policy(layout)
-    simulator = ServingSimulator(fleet, trace, seed, measured_s=(measured.start_s, measured.end_s))
+    measured_s = None if measured is None else (measured.start_s, measured.end_s)
+    simulator = ServingSimulator(fleet, trace, seed, measured_s=measured_s)
     blind = shadow is None and not getattr(decider, "needs_observation", True)
     observer = UpObserver(layout) if blind else RouterObserver(simulator)
     other = shadow(layout) if shadow is not None else None

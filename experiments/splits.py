@@ -105,7 +105,7 @@ def cut_split(trace: RequestTrace, name: str) -> RequestTrace:
     part = split_parts(trace)[name]
     inside = (trace.arrival_s >= part.start_s) & (trace.arrival_s < part.end_s)
     if not inside.any():
-        raise HandrailError(f"{trace.name}: its {name} part holds no request; use --split all or a longer trace")
+        raise HandrailError(f"{trace.name}: its {name} part holds no request; use a longer trace")
     return trace.window(part.start_s, part.end_s)
 
 

@@ -29,6 +29,9 @@ MaxRows = Annotated[int | None, typer.Option(help="Refuse a file with more reque
 MaxBytes = Annotated[int | None, typer.Option(help="Refuse a file with more bytes, unpacked.")]
 
 
+Force = Annotated[bool, typer.Option("--force", help="Replace a file that is there already.")]
+
+
 @app.command("list")
 def list_traces(json_output: Json = False, quiet: Quiet = False) -> None:
     """Show the traces known by name, and which of them are here."""
@@ -107,15 +110,19 @@ def generate(
         typer.Option("--set", help="One parameter, such as rate_per_s=2; goes over --config.", metavar="NAME=VALUE"),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed; by default that of --config, else 0.")] = None,
+    force: Force = False,
     json_output: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Draw a BurstGPT-like trace; its parameters are written beside it as JSON."""
     from ...traces.llm.generator import generate as draw
     from ...traces.llm.generator_config import parse_config
-    from ...traces.llm.write import check_suffix, write_atomically, write_trace
+    from ...traces.llm.write import check_free, check_suffix, write_atomically, write_trace
 
     stem = check_suffix(out)
+    beside = out.with_name(f"{stem}.json")
+    check_free(out, force=force)
+    check_free(beside, force=force, source=config)
     values, config_seed = _parameters(config)
     for item in set_values or []:
         name, equals, value = item.partition("=")
@@ -138,7 +145,7 @@ def generate(
         "content_hash": trace.content_hash,
     }
     text = json.dumps(record, indent=2) + "\n"
-    write_atomically(out.with_name(f"{stem}.json"), lambda file: file.write(text.encode()))
+    write_atomically(beside, lambda file: file.write(text.encode()))
     if json_output:
         print_json({"out": str(out), **record})
     elif not quiet:
@@ -186,13 +193,15 @@ def convert(
     sort: Sort = False,
     max_rows: MaxRows = None,
     max_bytes: MaxBytes = None,
+    force: Force = False,
     json_output: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Write a trace in handrail's own columns; reading that back gives the same content hash."""
-    from ...traces.llm.write import check_suffix, write_trace
+    from ...traces.llm.write import check_free, check_suffix, write_trace
 
     check_suffix(out)
+    check_free(out, force=force, source=source)
     with remarks(quiet) as shown:
         shown.say(f"reading {source}")
         trace = _load(source, failures, map_columns, format, spread_seed, sort, max_rows, max_bytes)

@@ -60,7 +60,7 @@ def training_packages() -> tuple[Any, Any]:
         return importlib.import_module("stable_baselines3"), importlib.import_module("torch")
     except ImportError as error:
         raise HandrailError(
-            f"training with ppo or dqn needs the extra [train] ({error}); install it: pip install -e '.[train]' in a clone"
+            f"training with ppo or dqn needs the extra [train] ({error}); in a clone: pip install -e '.[train]'"
         ) from None
 
 

@@ -42,7 +42,7 @@ CASES = {
     "bad priority": (GENERIC.replace(",m,1,", ",m,high,"), r"line 2.*'priority'.*'high'"),
     "bad blocks": (GENERIC.replace("3 1 2", "3 x 2"), r"line 4.*'prefix_blocks'.*'3 x 2'"),
     "block sizes differ": (GENERIC.replace(",,16", ",,32"), r"line 3.*'prefix_block_tokens'.*32"),
-    "all failed": ("arrival_s,prompt_tokens,output_tokens\n1,2,0\n", "every request failed.*--failures keep"),
+    "all failed": ("arrival_s,prompt_tokens,output_tokens\n1,2,0\n", "every request failed.*nothing to replay"),
     # Mooncake
     "no JSON": (MOONCAKE.replace('{"timestamp": 2999', "{timestamp: 2999"), r"line 3 \(data row 3\).*not JSON"),
     "no object": (MOONCAKE + "[1]\n", r"line 5 \(data row 5\).*JSON list"),

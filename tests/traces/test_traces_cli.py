@@ -115,3 +115,26 @@ def test_fetch_of_an_unknown_name(capsys: pytest.CaptureFixture[str]):
     code, out, err = run(capsys, "fetch", "sharegpt", "--json")
     assert (code, out) == (2, "")
     assert "burstgpt-1" in err
+
+
+def test_nothing_is_written_over(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    source = tmp_path / "mine.csv"
+    source.write_text(BURSTGPT_3)
+    other, notes = tmp_path / "other.csv", tmp_path / "drawn.json"
+    other.write_text("years of work")
+    notes.write_text("{}")
+    for arguments, says in (
+        (("convert", source, source), "is the file that is read"),
+        (("convert", source, source, "--force"), "is the file that is read"),
+        (("convert", source, other), "is there already"),
+        (("generate", tmp_path / "drawn.csv", "--set", "duration_s=60"), "drawn.json: is there already"),
+    ):
+        code, _, err = run(capsys, *arguments)
+        assert code == 2
+        assert says in err
+        assert err.count("\n") == 1
+    assert source.read_text() == BURSTGPT_3
+    assert other.read_text() == "years of work"
+    assert notes.read_text() == "{}"
+    assert run(capsys, "convert", source, other, "--force")[0] == 0
+    assert len(load_trace(str(other))) > 0

@@ -44,7 +44,7 @@ def handle_failures(trace: RequestTrace, prompt_known: np.ndarray, mode: str, se
     if mode == "keep" or count == 0:
         return trace.replace(notes=notes)
     if count == len(trace):
-        raise TraceError("every request failed (0 response tokens); --failures keep reads it as it is")
+        raise TraceError("every request failed (0 response tokens), so there is nothing to replay; take another trace")
     if mode == "drop":
         return trace.select(~failed).replace(notes=notes)
     return _retried(trace, failed, prompt_known, np.random.default_rng(seed)).replace(notes=notes)

@@ -34,6 +34,26 @@ def check_suffix(path: str | Path) -> str:
     raise TraceError(f"{path}: the ending tells the format; take one of {', '.join(SUFFIXES)}")
 
 
+def check_free(path: str | Path, *, force: bool, source: str | Path | None = None) -> None:
+    """Refuse to write over what is there.
+
+    Args:
+        path: What is to be written.
+        force: Replace an existing file.
+        source: What is read; never written over, not even with ``force``.
+
+    Raises:
+        TraceError: ``path`` exists and ``force`` was not given, or it is the file that is read.
+    """
+    path = Path(path)
+    if not path.exists():
+        return
+    if source is not None and Path(source).exists() and path.samefile(source):
+        raise TraceError(f"{path}: is the file that is read; write to another name")
+    if not force:
+        raise TraceError(f"{path}: is there already; choose another name, or --force to replace it")
+
+
 def write_trace(trace: RequestTrace, path: str | Path) -> None:
     """Write ``trace`` to ``path``, whole or not at all; what is written depends on the trace alone.
 
