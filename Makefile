@@ -27,7 +27,7 @@ test: $(VENV)/dev.stamp  ## the test suite
 lint: $(VENV)/dev.stamp  ## style and types
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
-	$(BIN)/basedpyright
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
 format: $(VENV)/dev.stamp
 	$(BIN)/ruff check --fix $(SOURCES)
