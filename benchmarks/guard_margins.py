@@ -17,9 +17,10 @@ import numpy as np
 
 from handrail.envs.common.layout import Layout
 from handrail.envs.llm_serving.metrics import compute_metrics
+from handrail.experiments.domains.llm import DEFAULT_FALLBACK, LLMScenario
 from handrail.experiments.guarding import calibrated, calibration_jobs, run_calibration
 from handrail.experiments.replay import replay
-from handrail.experiments.scenario import DEFAULT_FALLBACK, Prepared, Scenario, prepare
+from handrail.experiments.scenario import Prepared, prepare
 from handrail.policies import SABOTAGES, make_heuristic, make_sabotage
 from handrail.policies.guards import CostMarginConfig, GuardConfig, GuardedPolicy, build_guard
 from handrail.traces import load_trace
@@ -72,7 +73,7 @@ class OneWrong:
 def p99(prepared: Prepared, policy: Any) -> np.ndarray:
     """p99 of TTFT, TBT and E2E in seconds, shape (3,); infinite where it falls among the lost."""
     objective = prepared.scenario.objective
-    run = replay(prepared.fleet, prepared.trace, policy, objective, measured=prepared.measured)
+    run = replay(prepared.system, prepared.trace, policy, objective, measured=prepared.measured)
     metrics = compute_metrics(run.results, objective)
     return np.array([np.inf if metrics[name]["p99"] is None else metrics[name]["p99"] for name in METRICS])
 
@@ -85,9 +86,9 @@ def main() -> None:
     parser.add_argument("--placebos", type=int, default=4)
     args = parser.parse_args()
     trace = load_trace(args.trace)
-    prepared = prepare(trace, Scenario(load=args.load))
+    prepared = prepare(trace, LLMScenario(load=args.load))
     capacity_rps = prepared.change.capacity_rps
-    jobs = calibration_jobs(trace, prepared.fleet, prepared.scenario, prepared.change, capacity_rps)
+    jobs = calibration_jobs(trace, prepared.system, prepared.scenario, prepared.change, capacity_rps)
     config = calibrated(GuardConfig.for_routing(), capacity_rps, [run_calibration(job) for job in jobs])
     fallback = p99(prepared, DEFAULT_FALLBACK)
     print(f"{len(prepared.trace)} requests; fallback p99 (s): TTFT {fallback[0]:.3f} TBT {fallback[1]:.3f}", end=" ")

@@ -30,15 +30,16 @@ from rich.table import Table
 from handrail.envs.common import Layout
 from handrail.envs.llm_serving import layout_for
 from handrail.envs.llm_serving.metrics import compute_metrics
-from handrail.experiments.pool import run_jobs
+from handrail.experiments.domains.llm import DEFAULT_FALLBACK, DEFAULT_LOAD, LLMScenario
 from handrail.experiments.replay import replay
-from handrail.experiments.scenario import DEFAULT_FALLBACK, DEFAULT_LOAD, Prepared, Scenario, prepare
+from handrail.experiments.scenario import Prepared, prepare
 from handrail.experiments.statistics import Interval, geometric_mean_ratio
 from handrail.experiments.tail_search import ScorerScore, TrafficWindow, replay_network, traffic_windows
 from handrail.policies import HEURISTICS, make_heuristic
 from handrail.policies.learning.cem import cem_search
 from handrail.policies.learning.features import ObservationSample, scorer_search
 from handrail.policies.network import ReplicaScorer
+from handrail.policies.parallel import run_jobs
 from handrail.traces import RequestTrace, load_trace
 
 TRACES = (
@@ -64,7 +65,7 @@ def run_job(job: Job) -> dict[str, Any]:
     window = job.window
     if isinstance(job.policy, str):
         run = replay(
-            window.fleet, window.trace, job.policy, window.objective, measured=window.measured, seed=window.seed
+            window.system, window.trace, job.policy, window.objective, measured=window.measured, seed=window.seed
         )
     else:
         run = replay_network(window, job.policy)
@@ -79,7 +80,7 @@ def run_job(job: Job) -> dict[str, Any]:
 def tune(windows: Sequence[TrafficWindow], options: argparse.Namespace) -> ReplicaScorer:
     """The scorer that the cross-entropy method finds on the windows themselves."""
     first = windows[0]
-    layout = layout_for(len(first.fleet.replicas))
+    layout = layout_for(len(first.system.replicas))
     sampled: list[ObservationSample] = []
 
     def sampler(layout: Layout) -> ObservationSample:
@@ -87,7 +88,7 @@ def tune(windows: Sequence[TrafficWindow], options: argparse.Namespace) -> Repli
         sampled.append(ObservationSample(make_heuristic(DEFAULT_FALLBACK, layout), stride))
         return sampled[0]
 
-    replay(first.fleet, first.trace, sampler, first.objective, measured=first.measured, seed=first.seed)
+    replay(first.system, first.trace, sampler, first.objective, measured=first.measured, seed=first.seed)
     search = scorer_search(layout, sampled[0].observations)
     score = ScorerScore(search, layout, tuple(windows))
     result = cem_search(
@@ -111,10 +112,10 @@ def _score(score: ScorerScore, vector: np.ndarray) -> float:
 
 def study(trace: RequestTrace, options: argparse.Namespace) -> dict[str, Any]:
     """All policies on all windows of one trace's test part."""
-    scenario = Scenario(split="test", load=options.load, seed=options.seed)
+    scenario = LLMScenario(split="test", load=options.load, seed=options.seed)
     prepared = prepare(trace, scenario)
     windows = traffic_windows(
-        trace, prepared, DEFAULT_FALLBACK, n=options.windows, seed=options.seed, max_requests=options.window_requests
+        trace, prepared, DEFAULT_FALLBACK, n=options.windows, seed=options.seed, max_items=options.window_requests
     )
     policies: dict[str, str | ReplicaScorer] = {name: name for name in HEURISTICS}
     policies[LEARNED] = options.policy

@@ -20,16 +20,19 @@ from pathlib import Path
 from typing import Any
 
 from handrail.experiments.arms import Arm, run_arm
-from handrail.experiments.compare import LATENCIES, ratios
+from handrail.experiments.compare import ratios
+from handrail.experiments.domains.llm import DEFAULT_LOAD, DOMAIN, LLMScenario
 from handrail.experiments.guarding import calibrated, calibration_jobs, guard_thresholds, run_calibration
-from handrail.experiments.pool import run_jobs
+from handrail.experiments.load import LoadChange
 from handrail.experiments.provenance import source_hash, versions
-from handrail.experiments.scenario import DEFAULT_LOAD, Prepared, Scenario, prepare
+from handrail.experiments.scenario import Prepared, prepare
 from handrail.experiments.statistics import geometric_mean_ratio
 from handrail.policies import SABOTAGES
+from handrail.policies.parallel import run_jobs
 from handrail.traces import load_trace
 
 LABELS = {"ttft_s": "TTFT", "tbt_s": "TBT", "e2e_s": "E2E"}
+LATENCIES = tuple(LABELS)
 KEY = "p99"
 BAR = 1.10
 """Most that a tail behind the guard may be of the fallback's, where the placebo's spread is not wider."""
@@ -101,7 +104,7 @@ class Study:
 
 def p99_ratio(entry: Mapping[str, Any], fallback: Mapping[str, Any], metric: str) -> float | None:
     """p99 of ``metric`` over the fallback's; None where the run failed or either is lost."""
-    found = ratios(entry, fallback)
+    found = ratios(entry, fallback, LATENCIES)
     return None if found is None else found[metric][KEY]
 
 
@@ -118,13 +121,15 @@ def run_entry(prepared: Prepared, arm: Arm) -> dict[str, Any]:
 def study(path: Path, load: float, n_placebos: int, workers: int) -> Study:
     """Replay every arm on one trace; the number of workers changes no result."""
     trace = load_trace(path)
-    prepared = prepare(trace, Scenario(load=load))
-    capacity_rps = prepared.change.capacity_rps
-    assert capacity_rps is not None, "a scenario with a load measures capacity"
-    jobs = calibration_jobs(trace, prepared.fleet, prepared.scenario, prepared.change, capacity_rps)
+    prepared = prepare(trace, LLMScenario(load=load))
+    change = prepared.change
+    assert isinstance(change, LoadChange)
+    assert change.capacity_rps is not None, "a scenario with a load measures capacity"
+    capacity_rps = change.capacity_rps
+    jobs = calibration_jobs(trace, prepared.system, prepared.scenario, prepared.change, capacity_rps)
     outcomes = run_jobs(run_calibration, jobs, workers)
     specs = {kind: f"sabotage:{kind}" for kind in SABOTAGES}
-    guards = {kind: calibrated(guard_thresholds(spec), capacity_rps, outcomes) for kind, spec in specs.items()}
+    guards = {kind: calibrated(guard_thresholds(spec, DOMAIN), capacity_rps, outcomes) for kind, spec in specs.items()}
     ties = range(1, n_placebos + 1)
     arms = {("fallback", ""): Arm("fallback", "")}
     arms |= {("placebo", k): Arm(f"placebo-{k}", "", tie_seed=k) for k in ties}
@@ -203,7 +208,7 @@ def preamble(options: argparse.Namespace, names: Sequence[str]) -> str:
 
 Made with {made_with}; SHA-256 of the sources begins `{source_hash()[:16]}`.
 
-Fleet {Scenario().replicas}, the guard's default thresholds, its reference measured on each trace's validation part.
+Fleet {LLMScenario().replicas}, the guard's default thresholds, its reference measured on each trace's validation part.
 Numbers are {KEY} over the fallback's in the same run; `inf` where it falls among lost requests, `failed` where the
 policy alone ended its run (an exception or an illegal action). The placebo is the fallback with other tie-breaks.
 *Kept by* says which bar a tail keeps: `10 %` (at most {BAR:.2f} of the fallback's), else `placebo` (at most the

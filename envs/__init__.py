@@ -6,3 +6,5 @@
 from .common import register_once
 
 register_once("handrail/LLMRouting-v0", "handrail.envs.llm_serving.environment:LLMRoutingEnv")
+register_once("handrail/ClusterScheduling-v0", "handrail.envs.cluster.environment:ClusterSchedulingEnv")
+register_once("handrail/ClusterPlacement-v0", "handrail.envs.cluster.placement_environment:ClusterPlacementEnv")

@@ -1,4 +1,4 @@
-"""The arms of a comparison: the same requests under the fallback, the policy alone, the policy behind its guard."""
+"""The arms of a comparison: the same traffic under the fallback, the policy alone, the policy behind its guard."""
 
 from __future__ import annotations
 
@@ -9,30 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..envs.common import Layout
-from ..envs.llm_serving.metrics import compute_metrics, ttft_s
-from ..policies import make_heuristic, make_policy
 from ..policies.guards import GuardConfig, GuardedPolicy, build_guard
 from ..traces.errors import HandrailError
 from .replay import peak_rss_mb, replay
 from .report.figure import Curve
 from .report.run_folder import dump_parquet, dump_table
 from .scenario import Prepared
-
-RESULT_COLUMNS = (
-    "arrival_s",
-    "prompt_tokens",
-    "output_tokens",
-    "scheduled_s",
-    "first_token_s",
-    "finish_s",
-    "tokens_generated",
-    "preemptions",
-    "replica",
-    "status",
-    "measured",
-    "longest_gap_s",
-    "gap_p99_s",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +45,9 @@ class ArmResult:
         simulate_s: Wall seconds inside the simulator.
         peak_rss_mb: Most memory of the process that ran it, in megabytes.
         timing: Wall seconds by where they went.
-        longest_sojourn_s: Longest time in the system of a finished request.
-        last_end_s: When the last measured request ended.
-        curve: Measured requests for the figure; None if the arm failed.
+        longest_sojourn_s: Longest time in the system of a finished item.
+        last_end_s: When the last measured item ended.
+        curve: Measured items for the figure; None if the arm failed.
         results_parquet: Result columns; None if the arm failed.
         decisions_parquet: The guard's decision log; None for the other arms.
         guard_states: Spans (start_s, end_s, state) in which the guard was not closed.
@@ -90,24 +72,24 @@ def run_arm(prepared: Prepared, arm: Arm) -> ArmResult:
     Raises:
         HandrailError: The policy cannot be built, or the fallback itself failed.
     """
-    scenario, seed = prepared.scenario, prepared.scenario.seed
+    scenario, seed, domain = prepared.scenario, prepared.scenario.seed, prepared.domain
     guarded: list[GuardedPolicy] = []
 
     def build(layout: Layout) -> Any:
         if arm.name not in ("unguarded", "guarded"):
-            return make_heuristic(scenario.fallback, layout, seed, tie_seed=arm.tie_seed)
-        policy = make_policy(arm.policy, layout, seed)
+            return domain.make_heuristic(scenario.fallback, prepared.system, seed, arm.tie_seed)
+        policy = domain.make_policy(arm.policy, prepared.system, seed)
         if arm.guard is None:
             return policy
-        fallback = make_heuristic(scenario.fallback, layout, seed, tie_seed=arm.tie_seed)
+        fallback = domain.make_heuristic(scenario.fallback, prepared.system, seed, arm.tie_seed)
         guarded.append(GuardedPolicy(policy, fallback, build_guard(arm.guard, layout), layout))
         return guarded[0]
 
-    def shadow(layout: Layout) -> Any:
-        return make_heuristic(scenario.fallback, layout, seed)
+    def shadow(_: Layout) -> Any:
+        return domain.make_heuristic(scenario.fallback, prepared.system, seed)
 
     run = replay(
-        prepared.fleet,
+        prepared.system,
         prepared.trace,
         build,
         scenario.objective,
@@ -123,7 +105,7 @@ def run_arm(prepared: Prepared, arm: Arm) -> ArmResult:
         entry = {"failed": run.failure.reason, "at_decision": run.failure.at_decision}
         return ArmResult(arm.name, entry, run.timing.simulate_s, peak_rss_mb(), timing)
     results = run.results
-    entry: dict[str, Any] = {"requests": len(prepared.trace), **compute_metrics(results, scenario.objective)}
+    entry: dict[str, Any] = {domain.items: len(prepared.trace), **domain.metrics(results, scenario.objective)}
     if arm.name == "unguarded":
         entry["differs_from_fallback"] = run.decisions.differing_share()
     for policy in guarded:
@@ -141,8 +123,8 @@ def run_arm(prepared: Prepared, arm: Arm) -> ArmResult:
         timing,
         longest_sojourn_s=_largest(sojourn_s),
         last_end_s=_largest(finish_s[measured]),
-        curve=Curve(np.asarray(results.arrival_s)[measured], ttft_s(results)[measured]),
-        results_parquet=dump_parquet({name: np.asarray(getattr(results, name)) for name in RESULT_COLUMNS}),
+        curve=Curve(np.asarray(results.arrival_s)[measured], domain.headline(results)[measured]),
+        results_parquet=dump_parquet(domain.result_columns(results)),
         decisions_parquet=dump_table(guarded[0].recorder.to_table()) if guarded else None,
         guard_states=_open_spans(guarded[0], float(prepared.trace.arrival_s[-1])) if guarded else (),
     )

@@ -1,4 +1,4 @@
-"""What a fleet can serve of a trace: its throughput with all arrivals at time 0 under the fallback.
+"""What a system can serve of a trace: its throughput with all arrivals at time 0 under the fallback.
 
 The measurement is kept on disk under a hash of everything that it depends on, the code included, so that the cache
 changes how long a command takes and never what it says.
@@ -13,13 +13,12 @@ import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ..envs.llm_serving import FleetConfig
-from ..envs.llm_serving.metrics import Objective
-from ..traces import RequestTrace
 from ..traces.errors import HandrailError
+from .domains import domain_of
 from .provenance import source_hash, versions
 from .replay import replay
 from .splits import whole_window
@@ -29,41 +28,45 @@ CACHE_ENVIRONMENT = "XDG_CACHE_HOME"
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """Requests dealt with, and the simulated seconds until the last of them ended."""
+    """Items dealt with, and the simulated seconds until the last of them ended."""
 
-    requests: int
+    items: int
     makespan_s: float
 
     @property
-    def rps(self) -> float:
-        """Requests a second."""
-        return self.requests / self.makespan_s
+    def per_s(self) -> float:
+        """Items a second."""
+        return self.items / self.makespan_s
 
 
-def measure_capacity(fleet: FleetConfig, trace: RequestTrace, fallback: str, seed: int = 0) -> Capacity:
+def measure_capacity(system: Any, trace: Any, fallback: str, seed: int = 0) -> Capacity:
     """Replay ``trace`` with all arrivals at time 0 under the heuristic ``fallback``, or read it from the cache.
 
     Raises:
-        HandrailError: No request of the trace can be served by this fleet.
+        HandrailError: Nothing of the trace can be served by this system.
     """
-    path = _cache_folder() / f"{_key(fleet, trace, fallback, seed)}.json"
+    domain = domain_of(system)
+    path = _cache_folder() / f"{_key(system, trace, fallback, seed)}.json"
     cached = _read(path)
     if cached is not None:
         return cached
     at_once = trace.replace(arrival_s=np.zeros(len(trace)))
-    run = replay(fleet, at_once, fallback, Objective(), seed=seed, measured=whole_window())
+    objective = domain.scenario_type().objective
+    run = replay(system, at_once, fallback, objective, seed=seed, measured=whole_window())
     ends = run.results.finish_s[np.isfinite(run.results.finish_s)] if run.results is not None else np.empty(0)
     if len(ends) == 0 or not ends.max() > 0:
-        raise HandrailError(f"{trace.name}: the fleet serves none of its requests, so it has no capacity to load")
+        raise HandrailError(
+            f"{trace.name}: the system serves none of its {domain.items}, so it has no capacity to load"
+        )
     capacity = Capacity(len(trace), float(ends.max()))
     _write(path, capacity)
     return capacity
 
 
-def _key(fleet: FleetConfig, trace: RequestTrace, fallback: str, seed: int) -> str:
+def _key(system: Any, trace: Any, fallback: str, seed: int) -> str:
     depends_on = {
         "trace": trace.content_hash,
-        "fleet": fleet.model_dump(mode="json"),
+        "system": system.model_dump(mode="json"),
         "fallback": fallback,
         "seed": seed,
         "sources": source_hash(),
@@ -80,10 +83,10 @@ def _cache_folder() -> Path:
 def _read(path: Path) -> Capacity | None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        capacity = Capacity(int(content["requests"]), float(content["makespan_s"]))
+        capacity = Capacity(int(content["items"]), float(content["makespan_s"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return capacity if capacity.requests > 0 and capacity.makespan_s > 0 else None
+    return capacity if capacity.items > 0 and capacity.makespan_s > 0 else None
 
 
 def _write(path: Path, capacity: Capacity) -> None:
@@ -92,5 +95,5 @@ def _write(path: Path, capacity: Capacity) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump({"requests": capacity.requests, "makespan_s": capacity.makespan_s}, file)
+            json.dump({"items": capacity.items, "makespan_s": capacity.makespan_s}, file)
         os.replace(temporary, path)

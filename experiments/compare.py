@@ -1,4 +1,4 @@
-"""Fallback, learned policy alone and learned policy behind its guard, on the same requests."""
+"""Fallback, learned policy alone and learned policy behind its guard, on the same traffic."""
 
 from __future__ import annotations
 
@@ -9,31 +9,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..envs.common import Layout
-from ..envs.llm_serving import layout_for
-from ..envs.llm_serving.metrics import QUANTILES
-from ..policies import make_policy
+from ..envs.common.tails import QUANTILES
 from ..policies.guards import GuardConfig
-from ..traces import RequestTrace
+from ..policies.parallel import run_jobs
 from .arms import Arm, ArmResult, run_arm
-from .capacity import measure_capacity
+from .domains import Domain, domain_named
 from .guarding import calibrated, calibration_jobs, guard_thresholds, run_calibration
-from .pool import run_jobs
 from .provenance import source_hash, versions
 from .report.figure import draw_comparison
 from .report.run_folder import MARKER_KEY, dump_json
-from .scenario import Prepared, Scenario, prepare
+from .scenario import Prepared, Scenario, check, cut_window, prepare
 from .splits import cut_split, gap_note
 
 MAIN_ARMS = ("fallback", "unguarded", "guarded")
-LATENCIES = ("ttft_s", "tbt_s", "e2e_s")
-"""Metrics whose ratios to the fallback's are shown."""
-
-GAIN_OF = (("ttft_s", "p99"), ("e2e_s", "p99"))
-"""Tails for which the gain kept is given."""
-
 SMALL_TRACE = 4000
-"""Requests up to which starting worker processes costs more than it saves."""
+"""Items up to which starting worker processes costs more than it saves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +52,7 @@ class Comparison:
 
     def files(self) -> dict[str, bytes]:
         """The run folder's files by name; of these only ``timing.json`` depends on the machine's speed."""
-        by_name = {arm.name: arm for arm in self.arms}
+        by_name, domain = {arm.name: arm for arm in self.arms}, self.prepared.domain
         files = {
             "run.json": dump_json(self.run),
             "metrics.json": dump_json(self.summary),
@@ -70,8 +60,9 @@ class Comparison:
             "figure.png": draw_comparison(
                 {arm.name: arm.curve for arm in self.arms if arm.name in MAIN_ARMS and arm.curve is not None},
                 by_name["guarded"].guard_states,
-                self.prepared.scenario.objective.slo_ttft_s,
+                domain.headline_limit(self.prepared.scenario.objective),
                 _title(self.prepared),
+                domain.report.figure,
             ),
         }
         for arm in self.arms:
@@ -83,7 +74,7 @@ class Comparison:
 
 
 def compare(
-    trace: RequestTrace,
+    trace: Any,
     scenario: Scenario,
     policy: str = "bundled",
     *,
@@ -97,7 +88,7 @@ def compare(
 
     Args:
         trace: The whole trace.
-        scenario: Window, load, fleet, objective, fallback. Without a split: ``test`` if the policy was trained on this
+        scenario: Window, load, system, objective, fallback. Without a split: ``test`` if the policy was trained on this
             trace and the whole of it is given, else ``all``.
         policy: What ``--policy`` takes.
         placebo: How many times to run the fallback against itself with other tie-breaks.
@@ -109,20 +100,18 @@ def compare(
     Raises:
         HandrailError: The trace, scenario or policy cannot be used.
     """
-    layout = layout_for(len(scenario.checked_fleet().replicas))
-    described = _describe_policy(policy, layout, scenario.seed)
+    domain = domain_named(scenario.domain)
+    check(scenario)
+    window = cut_window(trace, scenario)
+    described = _describe_policy(policy, domain, domain.system(scenario, window), scenario.seed)
     seen = described["trained_on"] == trace.content_hash
     split = scenario.split or ("test" if seen and scenario.window_s is None else "all")
     scenario = scenario.model_copy(update={"split": split})
     prepared = prepare(trace, scenario, say)
-    window = trace if scenario.window_s is None else trace.window(*scenario.window_s)
     workers = workers if len(prepared.trace) > SMALL_TRACE else 1
 
-    capacity_rps = prepared.change.capacity_rps
-    if capacity_rps is None:
-        say("measuring the fleet's capacity")
-        capacity_rps = measure_capacity(prepared.fleet, cut_split(window, split), scenario.fallback, scenario.seed).rps
-    jobs = calibration_jobs(window, prepared.fleet, scenario, prepared.change, capacity_rps)
+    capacity_per_s = domain.capacity_per_s(prepared, cut_split(window, split, domain.margins), say)
+    jobs = calibration_jobs(window, prepared.system, scenario, prepared.change, capacity_per_s)
     n_arms = len(MAIN_ARMS) + placebo
     done, total = 0, len(jobs) + n_arms
 
@@ -133,28 +122,30 @@ def compare(
 
     on_progress(0, total)
     say("calibrating the guard on the validation part")
-    guard = calibrated(guard_thresholds(policy), capacity_rps, run_jobs(run_calibration, jobs, workers, one_more))
+    outcomes = run_jobs(run_calibration, jobs, workers, one_more)
+    guard = calibrated(guard_thresholds(policy, domain), capacity_per_s, outcomes)
     say("replaying")
     arms = [Arm("fallback", policy), Arm("unguarded", policy), Arm("guarded", policy, guard)]
     arms += [Arm(f"placebo-{k}", policy, tie_seed=k) for k in range(1, placebo + 1)]
     results = tuple(run_jobs(partial(run_arm, prepared), arms, workers, one_more))
     summary = _summarize(prepared, described, results)
-    run = _describe_run(prepared, described, guard, capacity_rps, placebo, command)
+    run = _describe_run(prepared, described, guard, capacity_per_s, placebo, command)
     return Comparison(prepared, summary, results, run)
 
 
 def _summarize(prepared: Prepared, described: Mapping[str, Any], arms: Sequence[ArmResult]) -> dict[str, Any]:
-    entries = {arm.name: arm.entry for arm in arms}
+    entries, report = {arm.name: arm.entry for arm in arms}, prepared.domain.report
     summary: dict[str, Any] = {name: dict(entries[name]) for name in MAIN_ARMS}
     fallback = entries["fallback"]
-    summary["ratio"] = {name: ratios(entries[name], fallback) for name in ("unguarded", "guarded")}
+    summary["ratio"] = {name: ratios(entries[name], fallback, report.metrics) for name in ("unguarded", "guarded")}
     summary["gain_kept"] = {
         f"{metric}.{key}": gain_kept(fallback, entries["unguarded"], entries["guarded"], metric, key)
-        for metric, key in GAIN_OF
+        for metric, key in report.gain_of
     }
     placebos = [arm.entry for arm in arms if arm.name.startswith("placebo")]
     if placebos:
-        summary["placebo"] = _spread(placebos, fallback)
+        summary["placebo"] = _spread(placebos, fallback, report.metrics)
+    summary.update(prepared.domain.about(prepared))
     summary["load"] = prepared.change.to_json()
     summary["split"] = prepared.scenario.split
     summary["policy"] = described["name"]
@@ -162,6 +153,7 @@ def _summarize(prepared: Prepared, described: Mapping[str, Any], arms: Sequence[
     sound = [arm for arm in arms if arm.name in ("fallback", "guarded")]
     longest_s, last_end_s = max(arm.longest_sojourn_s for arm in sound), max(arm.last_end_s for arm in sound)
     notes = (
+        *prepared.domain.notes(prepared),
         _seen_note(prepared, described),
         prepared.change.note(),
         gap_note(prepared.gap_s, longest_s),
@@ -171,13 +163,15 @@ def _summarize(prepared: Prepared, described: Mapping[str, Any], arms: Sequence[
     return summary
 
 
-def ratios(entry: Mapping[str, Any], fallback: Mapping[str, Any]) -> dict[str, dict[str, float | None]] | None:
-    """Each quantile of each latency over the fallback's; None where either is lost, or the arm failed."""
+def ratios(
+    entry: Mapping[str, Any], fallback: Mapping[str, Any], metrics: Sequence[str]
+) -> dict[str, dict[str, float | None]] | None:
+    """Each quantile of each of ``metrics`` over the fallback's; None where either is lost, or the arm failed."""
     if "failed" in entry:
         return None
     return {
         metric: {key: _ratio(entry[metric][key], fallback[metric][key]) for key in ("mean", *QUANTILES)}
-        for metric in LATENCIES
+        for metric in metrics
     }
 
 
@@ -197,11 +191,13 @@ def _ratio(ours: float | None, theirs: float | None) -> float | None:
     return ours / theirs if ours is not None and theirs else None
 
 
-def _spread(placebos: Sequence[Mapping[str, Any]], fallback: Mapping[str, Any]) -> dict[str, Any]:
+def _spread(
+    placebos: Sequence[Mapping[str, Any]], fallback: Mapping[str, Any], metrics: Sequence[str]
+) -> dict[str, Any]:
     """The least and greatest ratio of the placebos to the fallback, and the most that any of them lost."""
-    each = [ratios(entry, fallback) or {} for entry in placebos]
+    each = [ratios(entry, fallback, metrics) or {} for entry in placebos]
     spread: dict[str, Any] = {}
-    for metric in LATENCIES:
+    for metric in metrics:
         spread[metric] = {}
         for key in ("mean", *QUANTILES):
             values = [ratio[metric][key] for ratio in each]
@@ -216,11 +212,12 @@ def _spread(placebos: Sequence[Mapping[str, Any]], fallback: Mapping[str, Any]) 
 
 def _margin_note(prepared: Prepared, last_end_s: float) -> str | None:
     if prepared.measured.end_s == float("inf"):
-        return None if prepared.scenario.whole else "too few requests for warm-up and cool-down: all are measured"
+        too_few = f"too few {prepared.domain.items} for warm-up and cool-down: all are measured"
+        return None if prepared.scenario.whole else too_few
     last_arrival_s = float(prepared.trace.arrival_s[-1])
     if last_end_s <= last_arrival_s:
         return None
-    return f"arrivals end at {last_arrival_s:.1f} s and the last measured request at {last_end_s:.1f} s"
+    return f"arrivals end at {last_arrival_s:.1f} s and the last measured {prepared.domain.item} at {last_end_s:.1f} s"
 
 
 def _seen_note(prepared: Prepared, described: Mapping[str, Any]) -> str | None:
@@ -230,8 +227,8 @@ def _seen_note(prepared: Prepared, described: Mapping[str, Any]) -> str | None:
     return "the policy was trained on this trace; only its test split (without --window) is unseen"
 
 
-def _describe_policy(spec: str, layout: Layout, seed: int) -> dict[str, Any]:
-    policy = make_policy(spec, layout, seed)
+def _describe_policy(spec: str, domain: Domain, system: Any, seed: int) -> dict[str, Any]:
+    policy = domain.make_policy(spec, system, seed)
     card = getattr(policy, "card", None)
     return {
         "name": str(getattr(policy, "name", spec)),
@@ -244,7 +241,7 @@ def _describe_run(
     prepared: Prepared,
     described: Mapping[str, Any],
     guard: GuardConfig,
-    capacity_rps: float,
+    capacity_per_s: float,
     placebo: int,
     command: Sequence[str],
 ) -> dict[str, Any]:
@@ -254,10 +251,9 @@ def _describe_run(
         "command": list(command),
         "config": scenario.model_dump(mode="json", exclude={"window_s"})
         | {"window_s": [_finite(x) for x in scenario.window_s] if scenario.window_s is not None else None},
-        "fleet": [replica.model_dump(mode="json") for replica in prepared.fleet.resolved_replicas],
+        **prepared.domain.describe_run(prepared, capacity_per_s),
         "policy": dict(described),
         "guard": guard.model_dump(mode="json"),
-        "capacity_rps": capacity_rps,
         "placebo": placebo,
         "load": prepared.change.to_json(),
         "measured_s": [_finite(prepared.measured.start_s), _finite(prepared.measured.end_s)],
@@ -265,7 +261,7 @@ def _describe_run(
             "name": Path(prepared.trace.name).name,
             "sha256": prepared.source_hash,
             "replayed_sha256": prepared.trace.content_hash,
-            "requests": len(prepared.trace),
+            prepared.domain.items: len(prepared.trace),
         },
         "versions": versions(),
         "sources_sha256": source_hash(),
@@ -280,4 +276,4 @@ def _title(prepared: Prepared) -> str:
     load = prepared.change.utilisation
     at = f" at {load:.2f} of capacity" if load is not None else ""
     name = Path(prepared.trace.name).name
-    return f"{name} on {prepared.scenario.replicas}{at}: {len(prepared.trace):,} requests"
+    return f"{name} on {prepared.domain.describe_system(prepared)}{at}: {len(prepared.trace):,} {prepared.domain.items}"

@@ -1,7 +1,7 @@
 """The guard of a comparison: the policy folder's thresholds or the defaults, with the breaker's reference measured.
 
 The outcome breaker compares violations with the fallback's own share of them at that load. That share belongs to a
-fleet and a trace, so it is measured by replaying the fallback alone over the trace's validation part, a little below,
+system and a trace, so it is measured by replaying the fallback alone over the trace's validation part, a little below,
 at and above the load that is asked for.
 """
 
@@ -10,46 +10,46 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..envs.common import Layout
-from ..envs.llm_serving import FleetConfig
-from ..policies import make_heuristic
 from ..policies.guards import BreakerConfig, GuardConfig, ReferenceCalibrator, reference_curve
-from ..traces import RequestTrace
 from ..traces.errors import HandrailError
-from .load import LoadChange, change_rate
+from .domains import Domain, domain_named
+from .load import RateChange
 from .replay import replay
 from .scenario import Scenario
 from .splits import cut_split, whole_window
 
 GUARD_FILE = "guard.json"
-LOAD_FIELD = "rate_60s"
+BUNDLED = "bundled"
 CALIBRATION_FACTORS = (0.75, 1.0, 1.25)
 """Rates of the calibration replays, as factors on the rate of the comparison."""
 
-CALIBRATION_REQUESTS = 20_000
-"""Most requests of a calibration replay."""
+CALIBRATION_ITEMS = 20_000
+"""Most items of a calibration replay."""
 
 
 @dataclass(frozen=True, slots=True)
 class CalibrationJob:
     """One calibration replay: the fallback alone on the validation part at one rate."""
 
-    fleet: FleetConfig
-    trace: RequestTrace
+    system: Any
+    trace: Any
     scenario: Scenario
-    capacity_rps: float
+    capacity_per_s: float
 
 
-def guard_thresholds(policy_spec: str) -> GuardConfig:
-    """The guard of a policy folder (its ``guard.json``), or the default for routing.
+def guard_thresholds(policy_spec: str, domain: Domain) -> GuardConfig:
+    """The guard of a policy folder (its ``guard.json``), or the domain's default.
 
     Raises:
         HandrailError: The file cannot be read, or is no guard config.
     """
-    path = Path(policy_spec) / GUARD_FILE
+    folder = domain.bundled_folder if policy_spec == BUNDLED else Path(policy_spec)
+    path = folder / GUARD_FILE
     if not path.is_file():
-        return GuardConfig.for_routing()
+        return domain.default_guard()
     try:
         return GuardConfig.from_json(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
@@ -57,41 +57,47 @@ def guard_thresholds(policy_spec: str) -> GuardConfig:
 
 
 def calibration_jobs(
-    window: RequestTrace, fleet: FleetConfig, scenario: Scenario, change: LoadChange, capacity_rps: float
+    window: Any, system: Any, scenario: Scenario, change: RateChange, capacity_per_s: float
 ) -> list[CalibrationJob]:
     """The replays that calibrate the breaker.
 
     Args:
         window: The window of the trace that is split, at its own rate.
-        fleet: The fleet.
+        system: What it is replayed on.
         scenario: What is compared.
         change: What the comparison does to the arrival rate; calibration does the same.
-        capacity_rps: Arrival rate that is load 1, a second.
+        capacity_per_s: Value of the domain's load field that is load 1.
     """
+    domain = domain_named(scenario.domain)
     try:
-        validation = cut_split(window, "validation")
+        validation = cut_split(window, "validation", domain.margins)
     except HandrailError:
         validation = window  # too sparse to have a validation part
     method = change.method if change.method in ("superpose", "compress") else None
-    traces = [change_rate(validation, share * change.factor, method, scenario.seed)[0] for share in CALIBRATION_FACTORS]
-    return [CalibrationJob(fleet, trace.head(CALIBRATION_REQUESTS), scenario, capacity_rps) for trace in traces]
+    factors = [share * change.factor for share in CALIBRATION_FACTORS]
+    traces = [domain.change_rate(validation, system, factor, method, scenario.seed) for factor in factors]
+    return [CalibrationJob(system, trace.head(CALIBRATION_ITEMS), scenario, capacity_per_s) for trace in traces]
 
 
 def run_calibration(job: CalibrationJob) -> tuple[list[float], list[bool]]:
     """Load and violation of each outcome of one calibration replay."""
+    domain = domain_named(job.scenario.domain)
     made: list[ReferenceCalibrator] = []
 
     def build(layout: Layout) -> ReferenceCalibrator:
-        fallback = make_heuristic(job.scenario.fallback, layout, job.scenario.seed)
-        made.append(ReferenceCalibrator(fallback, layout, load_field=LOAD_FIELD, capacity_per_s=job.capacity_rps))
+        fallback = domain.make_heuristic(job.scenario.fallback, job.system, job.scenario.seed)
+        calibrator = ReferenceCalibrator(
+            fallback, layout, load_field=domain.load_field, capacity_per_s=job.capacity_per_s
+        )
+        made.append(calibrator)
         return made[0]
 
-    replay(job.fleet, job.trace, build, job.scenario.objective, measured=whole_window(), seed=job.scenario.seed)
+    replay(job.system, job.trace, build, job.scenario.objective, measured=whole_window(), seed=job.scenario.seed)
     return list(made[0].loads), [bool(x) for x in made[0].violated]
 
 
 def calibrated(
-    config: GuardConfig, capacity_rps: float, outcomes: Sequence[tuple[list[float], list[bool]]]
+    config: GuardConfig, capacity_per_s: float, outcomes: Sequence[tuple[list[float], list[bool]]]
 ) -> GuardConfig:
     """``config`` with its breaker's reference taken from the fallback's own outcomes.
 
@@ -104,7 +110,7 @@ def calibrated(
 
     def with_reference(breaker: BreakerConfig) -> BreakerConfig:
         at, shares = reference_curve(loads, violated, window_outcomes=breaker.window_outcomes)
-        return breaker.model_copy(update={"capacity_per_s": capacity_rps, "loads": at, "shares": shares})
+        return breaker.model_copy(update={"capacity_per_s": capacity_per_s, "loads": at, "shares": shares})
 
     checks = tuple(with_reference(c) if isinstance(c, BreakerConfig) else c for c in config.checks)
     return config.model_copy(update={"checks": checks})

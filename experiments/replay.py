@@ -18,11 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..envs.common import Layout
-from ..envs.llm_serving import FleetConfig, RouterObserver, ServingSimulator, layout_for
-from ..envs.llm_serving.metrics import Objective
-from ..policies import Feedback, OutcomeSignal, make_policy
+from ..policies import Feedback, OutcomeSignal
 from ..policies.guards.context import read_action
-from ..traces import RequestTrace
+from .domains import domain_of
 from .splits import MeasuredWindow
 
 PROGRESS_EVERY = 1024
@@ -60,13 +58,13 @@ class Decisions:
 
     Attributes:
         now_s: Simulated time of the decision, float64.
-        request: Row of the request that was routed, int64.
+        item: Row of the trace that was decided on, int64.
         action: What the policy chose and the simulator applied, int32.
         shadow_action: What the shadow policy would have chosen, int32; None without a shadow.
     """
 
     now_s: NDArray[np.float64]
-    request: NDArray[np.int64]
+    item: NDArray[np.int64]
     action: NDArray[np.int32]
     shadow_action: NDArray[np.int32] | None
 
@@ -97,14 +95,14 @@ class ReplayRun:
 @dataclass(slots=True)
 class _Log:
     now_s: array[float] = field(default_factory=lambda: array("d"))
-    request: array[int] = field(default_factory=lambda: array("q"))
+    item: array[int] = field(default_factory=lambda: array("q"))
     action: array[int] = field(default_factory=lambda: array("i"))
     shadow_action: array[int] = field(default_factory=lambda: array("i"))
 
     def columns(self, shadowed: bool) -> Decisions:
         return Decisions(
             np.frombuffer(self.now_s, dtype=np.float64) if self.now_s else np.empty(0),
-            np.frombuffer(self.request, dtype=np.int64) if self.request else np.empty(0, np.int64),
+            np.frombuffer(self.item, dtype=np.int64) if self.item else np.empty(0, np.int64),
             np.frombuffer(self.action, dtype=np.int32) if self.action else np.empty(0, np.int32),
             np.frombuffer(self.shadow_action, dtype=np.int32) if shadowed and self.shadow_action else None,
         )
@@ -114,7 +112,7 @@ def run_policy(
     simulator: Any,
     observer: Callable[[Any], NDArray[np.float32]],
     policy: Any,
-    objective: Objective,
+    judge: Callable[[Any], OutcomeSignal],
     *,
     shadow: Any = None,
     on_progress: Callable[[float], None] | None = None,
@@ -125,7 +123,7 @@ def run_policy(
         simulator: A fresh simulator (``advance``, ``apply``, ``results``).
         observer: Maps a decision point to an observation, float32 of shape (layout.size,).
         policy: What decides. If it has ``notify`` it hears of outcomes; its ``latency_s`` is read after each decision.
-        objective: What counts as violated in the outcomes that ``policy`` hears of.
+        judge: What ``policy`` hears of an outcome of a decision point.
         shadow: A policy that is asked at each decision and not obeyed.
         on_progress: Called every ``PROGRESS_EVERY`` decisions with the simulated time in seconds.
     """
@@ -148,7 +146,8 @@ def run_policy(
         observing += ended - began
         try:
             if notify is not None:
-                notify(_feedback(point, number, objective))
+                outcomes = tuple([judge(outcome) for outcome in point.outcomes])
+                notify(Feedback(point.now_s, number, point.action_mask, outcomes))
             proposal, state = predict(observation, state)
         except (Exception, SystemExit) as error:
             failure = Failure(f"raised {type(error).__name__}: {error}", number)
@@ -167,7 +166,7 @@ def run_policy(
             ended = perf_counter_ns()
             shadowing += ended - began
         log.now_s.append(point.now_s)
-        log.request.append(point.request)
+        log.item.append(point.item)
         log.action.append(action)
         if on_progress is not None and number % PROGRESS_EVERY == 0:
             on_progress(point.now_s)
@@ -182,16 +181,6 @@ def run_policy(
     return ReplayRun(results, log.columns(shadow is not None), timing, failure)
 
 
-def _feedback(point: Any, number: int, objective: Objective) -> Feedback:
-    """What a policy hears before it decides: outcomes that became known since the last decision."""
-    slo_ttft_s, slo_tbt_s = objective.slo_ttft_s, objective.slo_tbt_s
-    signals = tuple(
-        OutcomeSignal(o.decision, not (o.ttft_s <= slo_ttft_s and o.tpot_s <= slo_tbt_s), o.ttft_s)
-        for o in point.outcomes
-    )
-    return Feedback(point.now_s, number, point.action_mask, signals)
-
-
 def peak_rss_mb() -> float:
     """Most memory that this process has held, in megabytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -199,7 +188,7 @@ def peak_rss_mb() -> float:
 
 
 class UpObserver:
-    """An observation of nothing but which replicas are up, for policies with ``needs_observation = False``."""
+    """An observation of nothing but which actions are legal, for policies with ``needs_observation = False``."""
 
     def __init__(self, layout: Layout) -> None:
         self._observation = np.zeros(layout.size, dtype=np.float32)
@@ -212,36 +201,37 @@ class UpObserver:
 
 
 def replay(
-    fleet: FleetConfig,
-    trace: RequestTrace,
+    system: Any,
+    trace: Any,
     policy: str | Callable[[Layout], Any],
-    objective: Objective,
+    objective: Any,
     *,
     measured: MeasuredWindow | None = None,
     seed: int = 0,
     shadow: Callable[[Layout], Any] | None = None,
     on_progress: Callable[[float], None] | None = None,
 ) -> ReplayRun:
-    """Replay an LLM trace on a fleet under one policy; see :func:`run_policy`.
+    """Replay a trace on a system under one policy; see :func:`run_policy`.
 
     Args:
-        fleet: The replicas and what their router knows.
-        trace: The requests.
+        system: What the trace is replayed on, such as a ``FleetConfig``; it tells the domain.
+        trace: The domain's trace.
         policy: What ``--policy`` takes, or a function that builds the policy for the observation's layout.
-        objective: Service-level objective.
+        objective: What counts as a violation, of the domain's type.
         measured: Which arrivals count in the metrics; all of them by default.
         seed: Seed of the simulator and of a policy given by name.
         shadow: Builds the shadow policy.
         on_progress: Called now and then with the simulated time in seconds.
 
     Raises:
-        HandrailError: The trace, fleet or policy cannot be used.
+        HandrailError: The trace, system or policy cannot be used.
     """
-    layout = layout_for(len(fleet.replicas))
-    decider = make_policy(policy, layout, seed) if isinstance(policy, str) else policy(layout)
+    domain = domain_of(system)
+    layout = domain.layout(system)
+    decider = domain.make_policy(policy, system, seed) if isinstance(policy, str) else policy(layout)
     measured_s = None if measured is None else (measured.start_s, measured.end_s)
-    simulator = ServingSimulator(fleet, trace, seed, measured_s=measured_s)
+    simulator = domain.simulator(system, trace, seed, measured_s)
     blind = shadow is None and not getattr(decider, "needs_observation", True)
-    observer = UpObserver(layout) if blind else RouterObserver(simulator)
+    observer = UpObserver(layout) if blind else domain.observer(simulator)
     other = shadow(layout) if shadow is not None else None
-    return run_policy(simulator, observer, decider, objective, shadow=other, on_progress=on_progress)
+    return run_policy(simulator, observer, decider, domain.judge(objective), shadow=other, on_progress=on_progress)

@@ -1,9 +1,10 @@
-"""The score that a routing policy is trained and selected on: its tails over the fallback's, by replay.
+"""The score that a policy is trained and selected on: its tails over the fallback's, by replay.
 
-For one window of traffic and each of TTFT and E2E, ``d`` is the mean over ``TAIL_QUANTILES`` of log(policy's quantile /
-fallback's quantile): three neighbouring quantiles wobble less from one replay to the next than p99 alone. A window's
-score is the mean of the two ``d`` plus ``LOSS_WEIGHT`` times the sum of those above 0, so that one tail is not bought
-with the other. The score of a policy is the mean over windows: 0 is the fallback, -0.05 tails about 5 % shorter.
+For one window of traffic and each latency that the domain names (TTFT and E2E of requests), ``d`` is the mean over
+``TAIL_QUANTILES`` of log(policy's quantile / fallback's quantile): three neighbouring quantiles wobble less from one
+replay to the next than p99 alone. A window's score is the mean of the ``d`` plus ``LOSS_WEIGHT`` times the sum of those
+above 0, so that one tail is not bought with another. The score of a policy is the mean over windows: 0 is the fallback,
+-0.05 tails about 5 % shorter.
 """
 
 from __future__ import annotations
@@ -16,15 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..envs.common import Layout
-from ..envs.llm_serving import FleetConfig
-from ..envs.llm_serving.metrics import Objective, e2e_s, quantiles, ttft_s
-from ..policies import make_heuristic
 from ..policies.learning.cem import Candidate
 from ..policies.learning.features import ScorerSearch
 from ..policies.network import Mlp, ReplicaScorer, scorer_shapes, unflatten
-from ..traces import RequestTrace
 from ..traces.errors import HandrailError
-from .load import change_rate
+from .domains import domain_of
 from .replay import ReplayRun, replay
 from .scenario import Prepared
 from .splits import MeasuredWindow, cut_split, measured_window
@@ -41,30 +38,24 @@ class TrafficWindow:
     """One stretch of traffic with the fallback's tails on it.
 
     Attributes:
-        fleet: The replicas.
-        trace: The requests.
+        system: What the trace is replayed on.
+        trace: What arrives.
         measured: Which arrivals are measured.
-        objective: Service-level objective, for policies that hear of outcomes.
+        objective: For policies that hear of outcomes.
         seed: Seed of the simulator.
-        fallback_tails: As ``tails`` gives them.
+        fallback_tails: The fallback's ``TAIL_QUANTILES``, as ``Domain.tails`` gives them.
     """
 
-    fleet: FleetConfig
-    trace: RequestTrace
+    system: Any
+    trace: Any
     measured: MeasuredWindow
-    objective: Objective
+    objective: Any
     seed: int
     fallback_tails: NDArray[np.float64]
 
 
-def tails(results: Any) -> NDArray[np.float64]:
-    """Quantiles of measured TTFT and E2E in seconds, shape (2, len(TAIL_QUANTILES)); +inf where lost."""
-    measured = np.asarray(results.measured)
-    return np.array([quantiles(values[measured], TAIL_QUANTILES) for values in (ttft_s(results), e2e_s(results))])
-
-
 def window_score(ours: NDArray[np.float64], fallback: NDArray[np.float64]) -> float:
-    """Score of one window from two arrays of ``tails``; lower is better, 0 if they are equal."""
+    """Score of one window from two arrays of tails; lower is better, 0 if they are equal."""
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.log(ours) - np.log(fallback)
     logs = np.nan_to_num(logs, nan=0.0, posinf=LOST_LOG_RATIO, neginf=-LOST_LOG_RATIO)
@@ -76,46 +67,45 @@ def window_of(prepared: Prepared, fallback: str) -> TrafficWindow:
     """A prepared scenario as one stretch of traffic, with the fallback replayed on it."""
     scenario = prepared.scenario
     run = replay(
-        prepared.fleet, prepared.trace, fallback, scenario.objective, measured=prepared.measured, seed=scenario.seed
+        prepared.system, prepared.trace, fallback, scenario.objective, measured=prepared.measured, seed=scenario.seed
     )
-    return TrafficWindow(
-        prepared.fleet, prepared.trace, prepared.measured, scenario.objective, scenario.seed, tails(run.results)
-    )
+    tails = prepared.domain.tails(run.results, TAIL_QUANTILES)
+    return TrafficWindow(prepared.system, prepared.trace, prepared.measured, scenario.objective, scenario.seed, tails)
 
 
 def traffic_windows(
-    window: RequestTrace, prepared: Prepared, fallback: str, *, n: int, seed: int, max_requests: int | None = None
+    window: Any, prepared: Prepared, fallback: str, *, n: int, seed: int, max_items: int | None = None
 ) -> list[TrafficWindow]:
     """Stretches of one split at one load, each with its own random shifts, and the fallback replayed on each.
 
     Args:
         window: The part of the trace that is split, as recorded.
-        prepared: A scenario of that split, prepared: fleet, factor on the rate and how it is reached.
+        prepared: A scenario of that split, prepared: system, factor on the rate and how it is reached.
         fallback: The heuristic that scores are relative to.
         n: Stretches wanted; fewer where the load is not raised by random shifts and the split is not cut.
         seed: Seed of shifts and cuts.
-        max_requests: Longest stretch; the cut is at a random place.
+        max_items: Longest stretch; the cut is at a random place.
 
     Raises:
-        HandrailError: ``n`` or ``max_requests`` is not positive.
+        HandrailError: ``n`` or ``max_items`` is not positive.
     """
-    if n < 1 or (max_requests is not None and max_requests < 1):
-        raise HandrailError(f"--windows and --window-requests must be at least 1, got {n} and {max_requests}")
-    scenario, change = prepared.scenario, prepared.change
-    part = cut_split(window, scenario.split or "all")
+    if n < 1 or (max_items is not None and max_items < 1):
+        raise HandrailError(f"--windows and --window-requests must be at least 1, got {n} and {max_items}")
+    scenario, change, domain = prepared.scenario, prepared.change, prepared.domain
+    part = cut_split(window, scenario.split or "all", domain.margins)
     made: dict[str, TrafficWindow] = {}
     for stream in np.random.SeedSequence(seed).spawn(n):
         rng = np.random.default_rng(stream)
         draw_seed = int(rng.integers(2**31))
         method = None if change.method == "as-is" else change.method
-        trace, _ = change_rate(part, change.factor, method, draw_seed)
-        if max_requests is not None and len(trace) > max_requests:
-            first = int(rng.integers(len(trace) - max_requests + 1))
-            arrival_s = trace.arrival_s[first : first + max_requests]
-            trace = trace.take(np.arange(first, first + max_requests), arrival_s - arrival_s[0])
+        trace = domain.change_rate(part, prepared.system, change.factor, method, draw_seed)
+        if max_items is not None and len(trace) > max_items:
+            first = int(rng.integers(len(trace) - max_items + 1))
+            arrival_s = trace.arrival_s[first : first + max_items]
+            trace = trace.take(np.arange(first, first + max_items), arrival_s - arrival_s[0])
         if trace.content_hash in made:
             continue
-        drawn = replace(prepared, trace=trace, measured=measured_window(trace))
+        drawn = replace(prepared, trace=trace, measured=measured_window(trace, domain.margins))
         made[trace.content_hash] = window_of(drawn, fallback)
     return list(made.values())
 
@@ -123,18 +113,20 @@ def traffic_windows(
 def score_on(window: TrafficWindow, network: ReplicaScorer | Mlp) -> float:
     """The network's score on one window."""
     run = replay_network(window, network)
-    return window_score(tails(run.results), window.fallback_tails) if run.results is not None else math.inf
+    if run.results is None:
+        return math.inf
+    return window_score(domain_of(window.system).tails(run.results, TAIL_QUANTILES), window.fallback_tails)
 
 
 def replay_network(window: TrafficWindow, network: ReplicaScorer | Mlp, fallback: str | None = None) -> ReplayRun:
     """Replay a network; with ``fallback``, record what that heuristic would have chosen at each decision."""
 
-    def shadow(layout: Layout) -> Any:
+    def shadow(_: Layout) -> Any:
         assert fallback is not None
-        return make_heuristic(fallback, layout, window.seed)
+        return domain_of(window.system).make_heuristic(fallback, window.system, window.seed)
 
     return replay(
-        window.fleet,
+        window.system,
         window.trace,
         lambda _: _Acting(network),
         window.objective,

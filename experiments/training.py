@@ -1,4 +1,4 @@
-"""Training a routing policy: on the train part of a trace, selected on its validation part, reported on its test part.
+"""Training a policy: on the train part of a trace, selected on its validation part, reported on its test part.
 
 All three parts are brought to the scenario's load. The test part is replayed exactly as ``compare`` replays it.
 """
@@ -8,94 +8,27 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 
-from ..envs.common import Layout
-from ..envs.llm_serving import layout_for
-from ..envs.llm_serving.environment import LLMRoutingEnv
-from ..envs.llm_serving.metrics import compute_metrics
-from ..policies import HEURISTICS, make_heuristic, save_policy
-from ..policies.card import FeatureCard, MlpArchitecture, ScorerArchitecture, TrainingCard
-from ..policies.learning.cem import cem_search
-from ..policies.learning.dqn import train_dqn
-from ..policies.learning.features import ObservationSample, ScorerSearch, scorer_search
-from ..policies.learning.parallel import ordered_map
-from ..policies.learning.ppo import train_ppo
-from ..policies.learning.tensorboard_log import search_log
-from ..policies.network import Mlp, ReplicaScorer, scorer_shapes, unflatten
-from ..traces import RequestTrace
+from ..policies import save_policy
+from ..policies.card import TrainingCard
+from ..policies.parallel import ordered_map
 from ..traces.errors import HandrailError
+from .domains import domain_named
+from .finalists import TrainingOptions
 from .provenance import source_hash
 from .replay import replay
-from .scenario import Prepared, Scenario, prepare
-from .tail_search import NetworkScore, ScorerScore, TrafficWindow, replay_network, traffic_windows
-
-Algorithm = Literal["cem", "ppo", "dqn"]
-ALGORITHMS: tuple[str, ...] = get_args(Algorithm)
+from .scenario import Prepared, Scenario, cut_window, prepare
+from .tail_search import NetworkScore, TrafficWindow, replay_network, traffic_windows
 
 VALIDATION_WINDOWS = 2
 """Stretches of the validation part, each with its own random shifts."""
 
-MAX_SAMPLES = 4000
-"""Decisions sampled at most for the normalisation of features."""
-
-EPISODE_REQUESTS = 4096
-"""Requests an episode of PPO and DQN: long enough for queues to fill and drain."""
-
-ENVIRONMENTS = {"ppo": 4, "dqn": 1}
-"""Environments side by side."""
-
 WORK_FOLDER = "training"
 """Subfolder of the policy folder for checkpoint and TensorBoard events."""
-
-TABLE_METRICS = (("ttft_s", "p50"), ("ttft_s", "p99"), ("e2e_s", "p50"), ("e2e_s", "p99"))
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingOptions:
-    """How to train.
-
-    Attributes:
-        algorithm: ``cem``, ``ppo`` or ``dqn``.
-        seed: Seed of everything that training draws.
-        iterations: Of the search.
-        population: Candidates an iteration of the search.
-        elites: Best candidates that the search follows.
-        hidden: Sizes of the scorer's hidden layers; none for a linear scorer.
-        windows: Stretches of training traffic for the search.
-        per_iteration: How many of them an iteration replays.
-        window_requests: Longest stretch, in requests.
-        steps: Environment steps of PPO and DQN.
-        workers: Processes that replay; they change no result.
-    """
-
-    algorithm: Algorithm = "cem"
-    seed: int = 0
-    iterations: int = 12
-    population: int = 32
-    elites: int = 8
-    hidden: tuple[int, ...] = ()
-    windows: int = 6
-    per_iteration: int = 2
-    window_requests: int = 12_000
-    steps: int = 500_000
-    workers: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Finalist:
-    """A network that validation may choose, with all that a policy folder needs of it."""
-
-    label: str
-    network: ReplicaScorer | Mlp
-    architecture: ScorerArchitecture | MlpArchitecture
-    mean: np.ndarray
-    std: np.ndarray
-    tensors: dict[str, np.ndarray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +43,7 @@ class TrainingReport:
         fallback: The heuristic that scores are relative to.
         trained_load: What was done to the rate of the train part, in words.
         test_load: The same for the test part.
+        setting: What a reader must know of the scenario itself.
     """
 
     label: str
@@ -119,11 +53,12 @@ class TrainingReport:
     fallback: str
     trained_load: str
     test_load: str
+    setting: tuple[str, ...] = ()
 
     @property
     def notes(self) -> list[str]:
         """What a reader must know of the result."""
-        notes = []
+        notes = list(self.setting)
         if self.validation_scores[self.label] >= 0:
             notes.append(f"on validation nothing beats the fallback {self.fallback}; do not deploy this policy")
         if self.differs_from_fallback == 0:
@@ -143,7 +78,7 @@ class TrainingReport:
 
 
 def train_policy(
-    trace: RequestTrace,
+    trace: Any,
     scenario: Scenario,
     options: TrainingOptions,
     out: Path,
@@ -156,7 +91,7 @@ def train_policy(
 
     Args:
         trace: The whole trace.
-        scenario: Window, load, fleet, objective, fallback; its split is not used.
+        scenario: Window, load, system, objective, fallback; its split is not used.
         options: How to train.
         out: The policy folder; ``out/training`` holds checkpoint and TensorBoard events.
         command: The command line for ``policy.json``.
@@ -165,38 +100,27 @@ def train_policy(
 
     Raises:
         HandrailError: An option is out of range, the trace is too short for three parts, or the extra ``[train]`` is
-            missing (PPO and DQN).
+            missing (algorithms that need it).
     """
-    if options.algorithm not in ALGORITHMS:
-        raise HandrailError(f"--algo {options.algorithm!r} is unknown; choose one of {', '.join(ALGORITHMS)}")
+    domain = domain_named(scenario.domain)
+    if options.algorithm not in domain.algorithms:
+        raise HandrailError(f"--algo {options.algorithm!r} is unknown; choose one of {', '.join(domain.algorithms)}")
     parts = {
         split: prepare(trace, scenario.model_copy(update={"split": split}), say)
         for split in ("train", "validation", "test")
     }
-    layout = layout_for(len(parts["train"].fleet.replicas))
-    window = trace if scenario.window_s is None else trace.window(*scenario.window_s)
+    window = cut_window(trace, scenario)
     train_seed, validation_seed = (int(s.generate_state(1)[0]) for s in np.random.SeedSequence(options.seed).spawn(2))
-    if options.algorithm == "cem":
-        say("replaying the fallback on the training windows")
-        windows = traffic_windows(
-            window,
-            parts["train"],
-            scenario.fallback,
-            n=options.windows,
-            seed=train_seed,
-            max_requests=options.window_requests,
-        )
-        finalists = search_scorer(
-            tuple(windows),
-            scenario.fallback,
-            options,
-            out / WORK_FOLDER,
-            fingerprint=_fingerprint(trace, scenario, options),
-            say=say,
-            on_progress=on_progress,
-        )
-    else:
-        finalists = _fit(options, layout, parts["train"], out / WORK_FOLDER, say, on_progress)
+    finalists = domain.finalists(
+        options,
+        window,
+        parts["train"],
+        out / WORK_FOLDER,
+        fingerprint=_fingerprint(trace, scenario, options),
+        seed=train_seed,
+        say=say,
+        on_progress=on_progress,
+    )
 
     say("selecting on validation")
     validation = traffic_windows(
@@ -219,137 +143,31 @@ def train_policy(
         scenario.fallback,
         parts["train"].change.sentence(),
         parts["test"].change.sentence(),
+        tuple(domain.notes(parts["test"])),
     )
     save_policy(
         out,
+        domain=domain.name,  # type: ignore[arg-type]
         name=f"{options.algorithm} on {Path(trace.name).name}",
         architecture=chosen.architecture,
-        layout=layout,
+        layout=domain.layout(parts["train"].system),
         mean=chosen.mean,
         std=chosen.std,
         tensors=chosen.tensors,
         training=TrainingCard(
             trace=Path(trace.name).name,
             trace_sha256=trace.content_hash,
-            algorithm=options.algorithm,
+            algorithm=options.algorithm,  # type: ignore[arg-type]
             seed=options.seed,
-            settings=_settings(scenario, options),
+            settings=domain.training_settings(scenario, options),
             command=command,
         ),
         metrics={
             "validation": {"score": scores[chosen.label], "windows": len(validation), "finalists": len(finalists)},
-            "test": _card_metrics(report),
+            "test": _card_metrics(report, parts["test"]),
         },
     )
     return report
-
-
-def search_scorer(
-    windows: tuple[TrafficWindow, ...],
-    fallback: str,
-    options: TrainingOptions,
-    work: Path,
-    *,
-    fingerprint: str = "",
-    say: Callable[[str], None] = lambda _: None,
-    on_progress: Callable[[float, float], None] = lambda _done, _total: None,
-) -> list[Finalist]:
-    """Search a replica scorer on ``windows``, starting at expected drain.
-
-    Tuned on the very windows that it is then judged on, it shows how much there is to gain there at most.
-
-    Args:
-        windows: Traffic to score on.
-        fallback: The heuristic whose decisions features are normalised by.
-        options: How to search.
-        work: Folder for checkpoint and TensorBoard events.
-        fingerprint: Names what the windows depend on; see ``cem_search``.
-        say: Told in a few words what is going on.
-        on_progress: Told the candidates scored and their number.
-
-    Returns:
-        The start, the mean after each iteration, the last iteration's best.
-
-    Raises:
-        HandrailError: An option is out of range, or the checkpoint is of another search.
-    """
-    layout = layout_for(len(windows[0].fleet.replicas))
-    say("sampling decisions of the fallback")
-    sampled: list[ObservationSample] = []
-
-    def sampler(layout: Layout) -> ObservationSample:
-        stride = max(len(windows[0].trace) // MAX_SAMPLES, 1)
-        sampled.append(ObservationSample(make_heuristic(fallback, layout), stride))
-        return sampled[0]
-
-    first = windows[0]
-    replay(first.fleet, first.trace, sampler, first.objective, measured=first.measured, seed=first.seed)
-    search = scorer_search(layout, sampled[0].observations, options.hidden)
-    score = ScorerScore(search, layout, windows, min(options.per_iteration, len(windows)))
-    say(f"searching {len(search.start)} parameters on {len(windows)} windows")
-    total, done = options.iterations * options.population, 0
-
-    def one_more() -> None:
-        nonlocal done
-        done += 1
-        on_progress(done, total)
-
-    with search_log(work) as log:
-        result = cem_search(
-            score,
-            search.start,
-            search.first_std,
-            population=options.population,
-            elites=options.elites,
-            iterations=options.iterations,
-            seed=options.seed,
-            workers=options.workers,
-            checkpoint=work / "search.json",
-            fingerprint=fingerprint,
-            on_score=one_more,
-            on_iteration=log.iteration,
-        )
-    labels = ["start", *(f"mean-{i + 1}" for i in range(len(result.iterations))), "best"]
-    return [_scorer_finalist(label, score, vector) for label, vector in zip(labels, result.finalists(), strict=True)]
-
-
-def _scorer_finalist(label: str, score: ScorerScore, vector: np.ndarray) -> Finalist:
-    search: ScorerSearch = score.search
-    return Finalist(
-        label,
-        score.network(vector),
-        ScorerArchitecture(features=tuple(FeatureCard.of(f) for f in search.features), hidden=search.hidden),
-        search.mean,
-        search.std,
-        dict(unflatten(vector, scorer_shapes(len(search.features), search.hidden))),
-    )
-
-
-def _fit(
-    options: TrainingOptions,
-    layout: Layout,
-    prepared: Prepared,
-    work: Path,
-    say: Callable[[str], None],
-    on_progress: Callable[[float, float], None],
-) -> list[Finalist]:
-    requests = min(EPISODE_REQUESTS, len(prepared.trace))
-    env_fns = [
-        partial(LLMRoutingEnv, prepared.trace, prepared.fleet, split="all", episode_requests=requests, seed=seed)
-        for seed in range(ENVIRONMENTS[options.algorithm])
-    ]
-    say(f"training {options.algorithm} for {options.steps:,} steps")
-    train = train_ppo if options.algorithm == "ppo" else train_dqn
-    networks = train(
-        env_fns,
-        steps=options.steps,
-        seed=options.seed,
-        log_dir=work,
-        on_step=lambda steps: on_progress(min(steps, options.steps), options.steps),
-    )
-    return [
-        Finalist(f"step-{n.steps}", n.network(layout), n.architecture, n.mean, n.std, dict(n.tensors)) for n in networks
-    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,31 +175,31 @@ class _TestReplay:
     """Replays the test part under a network (given) or a heuristic (by name); picklable."""
 
     prepared: Prepared
-    network: ReplicaScorer | Mlp
+    network: Any
 
     def __call__(self, heuristic: str | None) -> tuple[dict[str, Any], float | None]:
         prepared, scenario = self.prepared, self.prepared.scenario
         if heuristic is None:
             window = TrafficWindow(
-                prepared.fleet, prepared.trace, prepared.measured, scenario.objective, scenario.seed, np.empty(0)
+                prepared.system, prepared.trace, prepared.measured, scenario.objective, scenario.seed, np.empty(0)
             )
             run = replay_network(window, self.network, scenario.fallback)
         else:
             run = replay(
-                prepared.fleet,
+                prepared.system,
                 prepared.trace,
                 heuristic,
                 scenario.objective,
                 measured=prepared.measured,
                 seed=scenario.seed,
             )
-        return compute_metrics(run.results, scenario.objective), run.decisions.differing_share()
+        return prepared.domain.metrics(run.results, scenario.objective), run.decisions.differing_share()
 
 
 def _test(
-    prepared: Prepared, network: ReplicaScorer | Mlp, workers: int, on_progress: Callable[[float, float], None]
+    prepared: Prepared, network: Any, workers: int, on_progress: Callable[[float, float], None]
 ) -> tuple[dict[str, dict[str, Any]], float]:
-    names = [None, *HEURISTICS]
+    names = [None, *prepared.domain.heuristics]
     metrics: dict[str, dict[str, Any]] = {}
     differs = 0.0
     with ordered_map(_TestReplay(prepared, network), workers) as run:
@@ -392,44 +210,22 @@ def _test(
     return metrics, differs
 
 
-def _card_metrics(report: TrainingReport) -> dict[str, bool | int | float | str | None]:
+def _card_metrics(report: TrainingReport, test: Prepared) -> dict[str, bool | int | float | str | None]:
     learned, fallback = report.test["learned"], report.test[report.fallback]
+    measured = f"measured_{test.domain.items}"
     out: dict[str, bool | int | float | str | None] = {
         "differs_from_fallback": report.differs_from_fallback,
         "fallback": report.fallback,
-        "measured_requests": learned["measured_requests"],
+        measured: learned[measured],
     }
-    for metric, key in TABLE_METRICS:
+    for metric, key in test.domain.report.training:
         out[f"{metric}.{key}"] = learned[metric][key]
         out[f"{metric}.{key}.fallback"] = fallback[metric][key]
     return out
 
 
-def _settings(scenario: Scenario, options: TrainingOptions) -> dict[str, Any]:
-    common = {
-        "replicas": scenario.replicas,
-        "preset": scenario.preset,
-        "load": scenario.load,
-        "rate": scenario.rate,
-        "load_by": scenario.load_by,
-        "window_s": None if scenario.window_s is None else str(scenario.window_s),
-        "telemetry_delay_s": scenario.telemetry_delay_s,
-        "fallback": scenario.fallback,
-        "scenario_seed": scenario.seed,
-    }
-    if options.algorithm != "cem":
-        return common | {"steps": options.steps, "episode_requests": EPISODE_REQUESTS}
-    return common | {
-        "iterations": options.iterations,
-        "population": options.population,
-        "elites": options.elites,
-        "windows": options.windows,
-        "per_iteration": options.per_iteration,
-        "window_requests": options.window_requests,
-    }
-
-
-def _fingerprint(trace: RequestTrace, scenario: Scenario, options: TrainingOptions) -> str:
+def _fingerprint(trace: Any, scenario: Scenario, options: TrainingOptions) -> str:
     """All that a checkpoint's scores depend on, iterations aside; the code itself included."""
-    settings = {k: v for k, v in _settings(scenario, options).items() if k != "iterations"}
+    settings = domain_named(scenario.domain).training_settings(scenario, options)
+    settings.pop("iterations", None)
     return f"{trace.content_hash} {settings} {options.hidden} {source_hash()}"

@@ -32,11 +32,15 @@ from .card import (
     TrainingCard,
     WeightsCard,
 )
+from .domains import Domain
 from .network import Mlp, ReplicaScorer, mlp_shapes, scorer_shapes
 
 CARD_FILE = "policy.json"
 MAX_CARD_BYTES = 1 << 20
 MAX_WEIGHTS_BYTES = 64 << 20
+
+_CHOICES: dict[Domain, str] = {"llm": "the fleet has", "cluster": "the window with its row for waiting has"}
+"""How an error speaks of the layout's number of choices."""
 
 _MEND = "train again, or restore the folder from where it came"
 
@@ -69,7 +73,7 @@ class LearnedPolicy:
         episode_start: Any = None,
         deterministic: bool = True,
     ) -> tuple[int, Any]:
-        """Return the index of the up replica with the highest score, and ``state`` as given."""
+        """Return the index of the legal choice with the highest score, and ``state`` as given."""
         return self.network.act(observation), state
 
 
@@ -84,10 +88,11 @@ def save_policy(
     tensors: Mapping[str, NDArray[np.floating]],
     training: TrainingCard,
     metrics: Mapping[str, Mapping[str, bool | int | float | str | None]] | None = None,
+    domain: Domain = "llm",
 ) -> PolicyCard:
     """Write a policy folder (files replaced one by one, weights first) and return its card.
 
-    A replica scorer is saved for any fleet size, an mlp for the layout's.
+    A replica scorer is saved for any number of choices, an mlp for the layout's.
 
     Raises:
         HandrailError: The tensors or statistics do not fit the architecture, or a value is not finite.
@@ -98,6 +103,7 @@ def save_policy(
     try:
         card = PolicyCard(
             name=name,
+            domain=domain,
             architecture=architecture,
             observation=ObservationCard(
                 replica_fields=tuple(f.name for f in layout.replica_fields),
@@ -124,12 +130,12 @@ def save_policy(
     return card
 
 
-def load_policy(folder: str | Path, layout: Layout) -> LearnedPolicy:
-    """Load a policy folder for observations of ``layout``.
+def load_policy(folder: str | Path, layout: Layout, domain: Domain = "llm") -> LearnedPolicy:
+    """Load a policy folder of ``domain`` for observations of ``layout``.
 
     Raises:
         HandrailError: A file is missing, too large, not what its hash says, not in the schema, of the wrong shape, not
-            finite, or made for another observation.
+            finite, or made for another domain or observation.
     """
     path = Path(folder)
     if not path.is_dir():
@@ -139,6 +145,11 @@ def load_policy(folder: str | Path, layout: Layout) -> LearnedPolicy:
         card = PolicyCard.model_validate_json(raw, strict=True)
     except ValidationError as error:
         raise HandrailError(f"{path / CARD_FILE}: {_first_problem(error)}; {_MEND}") from None
+    if card.domain != domain:
+        raise HandrailError(
+            f"{path / CARD_FILE}: field domain is {card.domain!r}, but it is asked to decide in domain {domain!r}; "
+            f"give --domain {card.domain}, or a policy that was trained for {domain!r}"
+        )
     weights_path = path / WEIGHTS_FILE
     blob = _read(weights_path, MAX_WEIGHTS_BYTES)
     digest = hashlib.sha256(blob).hexdigest()
@@ -213,8 +224,8 @@ def _build(card: PolicyCard, layout: Layout, weights: Mapping[str, NDArray[Any]]
             )
     if seen.n_replicas != layout.n_replicas:
         raise HandrailError(
-            f"{here}: field observation.n_replicas is {seen.n_replicas}, but the fleet has {layout.n_replicas}; "
-            "train for this fleet, or use a policy of architecture replica-scorer, which takes any"
+            f"{here}: field observation.n_replicas is {seen.n_replicas}, but {_CHOICES[card.domain]} "
+            f"{layout.n_replicas}; train for that, or use a policy of architecture replica-scorer, which takes any"
         )
     if len(seen.mean) != layout.size:
         raise HandrailError(f"{here}: field observation.mean has {len(seen.mean)} values, expected {layout.size}")

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from .domains import Domain
 from .network import Feature
 
 FORMAT_VERSION = 1
@@ -79,7 +80,7 @@ class TrainingCard(_Strict):
 
     trace: str
     trace_sha256: Sha256
-    algorithm: Literal["cem", "ppo", "dqn"]
+    algorithm: Literal["cem", "ppo", "dqn", "maskable-ppo"]
     seed: int
     settings: dict[str, Scalar | tuple[Scalar, ...]] = {}
     command: str = ""
@@ -98,7 +99,7 @@ class PolicyCard(_Strict):
 
     format_version: Literal[1] = FORMAT_VERSION
     name: Annotated[str, Field(min_length=1, max_length=200)]
-    domain: Literal["llm"] = "llm"
+    domain: Domain = "llm"
     architecture: Annotated[ScorerArchitecture | MlpArchitecture, Field(discriminator="kind")]
     observation: ObservationCard
     action: ActionCard

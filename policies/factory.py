@@ -3,39 +3,47 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from ..envs.common import Layout
 from ..traces.errors import HandrailError
 from . import sabotage
 from .artifact import CARD_FILE, LearnedPolicy, load_policy
-from .heuristics.llm_serving import HEURISTICS, RoutingHeuristic, make_heuristic
+from .domains import DOMAIN_FOLDERS, Domain
+from .heuristics import Heuristic, heuristics_of, make_heuristic
 
-BUNDLED_FOLDER = Path(__file__).parent / "pretrained" / "llm_serving"
+
+def bundled_folder(domain: Domain = "llm") -> Path:
+    """Where the policy that comes with handrail stands for a domain, whether or not there is one."""
+    return Path(__file__).parent / "pretrained" / DOMAIN_FOLDERS[domain]
 
 
 def make_policy(
-    spec: str | Path, layout: Layout, seed: int = 0
-) -> LearnedPolicy | RoutingHeuristic | sabotage.NotANumber:
+    spec: str | Path, layout: Layout, seed: int = 0, domain: Domain = "llm", **settings: Any
+) -> LearnedPolicy | Heuristic | sabotage.NotANumber:
     """Build the policy that ``spec`` names: ``bundled``, a heuristic, ``sabotage:KIND`` or a policy folder.
 
-    A name goes before a folder of the same name; write ``./NAME`` for the folder.
+    A name goes before a folder of the same name; write ``./NAME`` for the folder. ``settings`` are those of the
+    domain's heuristics; a policy folder takes none.
 
     Raises:
         HandrailError: It is none of these, or the folder cannot be loaded.
     """
     text = str(spec)
     if text == "bundled":
-        if not (BUNDLED_FOLDER / CARD_FILE).is_file():
+        folder = bundled_folder(domain)
+        if not (folder / CARD_FILE).is_file():
             raise HandrailError("no policy is bundled with this installation; train one and give its folder")
-        return load_policy(BUNDLED_FOLDER, layout)
+        return load_policy(folder, layout, domain)
     if text.startswith(sabotage.PREFIX):
-        return sabotage.make_sabotage(text, layout, seed)
-    if isinstance(spec, str) and text in HEURISTICS:
-        return make_heuristic(text, layout, seed)
+        return sabotage.make_sabotage(text, layout, seed, domain, **settings)
+    heuristics = heuristics_of(domain)
+    if isinstance(spec, str) and text in heuristics:
+        return make_heuristic(text, layout, seed, domain=domain, **settings)
     if text and Path(spec).exists():
-        return load_policy(spec, layout)
+        return load_policy(spec, layout, domain)
     raise HandrailError(
         f"--policy {text or repr(text)}: no such policy folder, and no policy of that name; choose a folder that holds "
         f"{CARD_FILE}, "
-        f"bundled, {', '.join(HEURISTICS)}, or {sabotage.PREFIX}{'|'.join(sabotage.SABOTAGES)}"
+        f"bundled, {', '.join(heuristics)}, or {sabotage.PREFIX}{'|'.join(sabotage.SABOTAGES)}"
     )

@@ -1,6 +1,16 @@
 """What the world did: traces, their readers, generators, and where to fetch them. Imports nothing else of handrail."""
 
+from .cluster import JobTrace, NodeTable, load_job_trace, read_nodes
 from .errors import HandrailError, TraceError
 from .llm import RequestTrace, load_trace
 
-__all__ = ["HandrailError", "RequestTrace", "TraceError", "load_trace"]
+__all__ = [
+    "HandrailError",
+    "JobTrace",
+    "NodeTable",
+    "RequestTrace",
+    "TraceError",
+    "load_job_trace",
+    "load_trace",
+    "read_nodes",
+]

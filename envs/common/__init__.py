@@ -1,4 +1,4 @@
-"""What all domains share: observation layouts, episode windows and registration."""
+"""What all domains share: the clock, observation layouts, tails, episode windows and registration."""
 
 from .layout import Field, Layout
 from .registration import register_once

@@ -14,15 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from ..common.tails import QUANTILES, Summary, jsonable, summarize
 from .results import FINISHED, REJECTED, UNFINISHED
 
 LOST_REASONS = {REJECTED: "rejected", UNFINISHED: "unfinished"}
 """Names of the ways to be lost, as ``lost`` shows them."""
-
-QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
-"""The quantiles of a latency-like metric by their keys."""
-
-Summary = dict[str, float | None]
 
 
 class Objective(BaseModel):
@@ -103,34 +99,6 @@ def measured_span_s(results: Any) -> float:
     return last - float(arrival.min())
 
 
-def quantiles(values: NDArray[np.float64], qs: Sequence[float]) -> list[float]:
-    """``numpy.quantile(values, qs)`` (linear) that takes +inf for what it is.
-
-    A quantile is +inf if any of its weight lies on an infinite value; nan if there are no values.
-    """
-    n = len(values)
-    if n == 0:
-        return [math.nan] * len(qs)
-    infinite = np.isposinf(values)
-    n_finite = n - int(np.count_nonzero(infinite))
-    if n_finite == 0:
-        return [math.inf] * len(qs)
-    finite = values
-    if n_finite < n:
-        # Interpolating towards inf yields nan; no finite answer below reads these places, so any finite value will do.
-        finite = np.where(infinite, values[~infinite].max(), values)
-    found = np.quantile(finite, np.asarray(qs, dtype=np.float64))
-    return [float(x) if math.ceil((n - 1) * q) < n_finite else math.inf for x, q in zip(found, qs, strict=True)]
-
-
-def summarize(values: NDArray[np.float64]) -> Summary:
-    """Mean, quantiles and maximum of a latency-like column; ``None`` for what is infinite or does not exist."""
-    if len(values) == 0:
-        return dict.fromkeys(["mean", *QUANTILES, "max"], None)
-    found = dict(zip(QUANTILES, quantiles(values, list(QUANTILES.values())), strict=True))
-    return _jsonable({"mean": float(np.mean(values)), **found, "max": float(np.max(values))})
-
-
 def summarize_gaps(gaps: TokenGaps, n_missing: int) -> Summary:
     """The same of pooled token gaps, to which ``n_missing`` gaps of +inf are added.
 
@@ -148,7 +116,7 @@ def summarize_gaps(gaps: TokenGaps, n_missing: int) -> Summary:
         inside = QUANTILES
     found = dict(zip(inside, np.asarray(gaps.quantile(list(inside.values())), dtype=float), strict=True))
     mean, longest = (math.inf, math.inf) if n_missing else (gaps.mean(), gaps.max())
-    return _jsonable({"mean": mean, **{key: found.get(key, math.inf) for key in QUANTILES}, "max": longest})
+    return jsonable({"mean": mean, **{key: found.get(key, math.inf) for key in QUANTILES}, "max": longest})
 
 
 def missing_gaps(results: Any) -> int:
@@ -203,7 +171,3 @@ def _span(results: Any, start: NDArray[np.float64], end: NDArray[np.float64]) ->
 
 def _rate(count: int, span_s: float) -> float | None:
     return count / span_s if span_s > 0 else None
-
-
-def _jsonable(summary: dict[str, float]) -> Summary:
-    return {key: value if math.isfinite(value) else None for key, value in summary.items()}

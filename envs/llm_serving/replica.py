@@ -26,8 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 from simpy import Event
 
-from .clock import BOUNDARY, Clock
+from ..common.clock import Clock
 from .config import ReplicaConfig
+from .event_order import BOUNDARY
 from .request import Request
 from .scheduler import Chunk, Scheduler
 

@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 from simpy import Event
 
 from ...traces import HandrailError, RequestTrace
-from .clock import ARRIVAL, DELIVERY, OUTAGE, Clock
+from ..common.clock import Clock
 from .config import FleetConfig, Outage
+from .event_order import ARRIVAL, DELIVERY, OUTAGE
 from .output_estimator import OutputEstimator
 from .prefix_index import PrefixIndex
 from .replica import Replica
@@ -70,6 +71,11 @@ class DecisionPoint:
     prompt_tokens: int
     action_mask: NDArray[np.bool_]
     outcomes: list[Outcome]
+
+    @property
+    def item(self) -> int:
+        """The row that is decided on, under the name that it has in every domain."""
+        return self.request
 
 
 class ServingSimulator:

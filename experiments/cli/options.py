@@ -1,110 +1,184 @@
-"""Options that several commands share, and what is made of them."""
+"""Options that several commands share, in groups (see ``grouped``), and what is made of them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ...traces.errors import HandrailError
+from .cluster_options import ClusterOptions, NativeOptions
+from .llm_options import LLMOptions
 
 if TYPE_CHECKING:
-    from ...traces import RequestTrace
+    from ..domains import Domain as DomainObject
     from ..scenario import Scenario
 
-DOMAINS = ("llm", "cluster", "prefetch")
-
-Domain = Annotated[str, typer.Option(help="What is simulated; llm is there so far.")]
-Trace = Annotated[str, typer.Option(help="Trace file (plain or .gz), or 'bundled'.", metavar="PATH_OR_NAME")]
+Domain = Annotated[str, typer.Option(help="What is simulated.", metavar="llm|cluster")]
 Map = Annotated[
     list[str] | None,
     typer.Option(
         "--map", help="Column of a generic CSV or Parquet file, such as arrival_s=ts.", metavar="FIELD=COLUMN"
     ),
 ]
-Failures = Annotated[str, typer.Option(help="Failed requests (0 output tokens): drop or retry.", metavar="drop|retry")]
 Sort = Annotated[bool, typer.Option("--sort", help="Sort a trace whose time goes backwards.")]
-Window = Annotated[str | None, typer.Option(help="Part of the trace, in seconds.", metavar="START:END")]
 Split = Annotated[str | None, typer.Option(help="Part by time.", metavar="all|train|validation|test")]
-Rate = Annotated[float | None, typer.Option(help="Factor on the trace's arrival rate.", metavar="F")]
-Load = Annotated[float | None, typer.Option(help="Share of the fleet's capacity to load it to.", metavar="SHARE")]
-LoadBy = Annotated[
-    str | None, typer.Option(help="How the rate is changed; by default what fits.", metavar="superpose|thin|compress")
+Policy = Annotated[
+    str | None,
+    typer.Option(
+        help="Policy folder, heuristic, or sabotage:worst|random|constant|nan|slow|raise; by default bundled.",
+        metavar="DIR_OR_NAME",
+    ),
 ]
-Replicas = Annotated[str, typer.Option(help="The fleet.", metavar="GPU:COUNT,...")]
-Preset = Annotated[str, typer.Option(help="The replicas' scheduler.", metavar="vllm-v1|vllm-v0")]
-TelemetryDelay = Annotated[float, typer.Option(help="Age of what replicas report, in seconds.", metavar="SECONDS")]
-SloTtft = Annotated[float, typer.Option(help="Longest TTFT that attains the objective, in seconds.", metavar="SECONDS")]
-SloTbt = Annotated[float, typer.Option(help="Longest TPOT that attains the objective, in seconds.", metavar="SECONDS")]
+Workers = Annotated[int, typer.Option(min=1, help="Replays at once; changes no result.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout; all else on stderr.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")]
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """How a trace is read."""
+class TrafficOptions:
+    """Which trace is replayed, which part of it, and how fast it comes."""
 
-    trace: str
-    map: list[str] | None
-    failures: str
-    sort: bool
+    trace: Annotated[str, typer.Option(help="Trace file (plain or .gz), or 'bundled'.", metavar="PATH_OR_NAME")] = (
+        "bundled"
+    )
+    map_: Map = None
+    sort: Sort = False
+    window: Annotated[str | None, typer.Option(help="Part of the trace, in seconds.", metavar="START:END")] = None
+    rate: Annotated[float | None, typer.Option(help="Factor on the trace's arrival rate.", metavar="F")] = None
+    load: Annotated[
+        float | None, typer.Option(help="Share of the system's capacity to load it to.", metavar="SHARE")
+    ] = None
+    load_by: Annotated[
+        str | None,
+        typer.Option(help="How the rate is changed; by default what fits.", metavar="superpose|thin|compress"),
+    ] = None
+
+    @property
+    def base_name(self) -> str:
+        """The trace without its folder."""
+        return base_name(self.trace)
+
+    def mapping(self) -> dict[str, str] | None:
+        """``--map`` as a dictionary.
+
+        Raises:
+            HandrailError: An item of it is not FIELD=COLUMN, or a field is given twice.
+        """
+        mapping: dict[str, str] = {}
+        for item in self.map_ or []:
+            field, equals, column = item.partition("=")
+            if not (field and equals and column):
+                raise HandrailError(f"--map {item!r} is not FIELD=COLUMN, as in arrival_s=ts")
+            if field in mapping:
+                raise HandrailError(f"--map {field} is given twice ({mapping[field]!r} and {column!r}); give it once")
+            mapping[field] = column
+        return mapping or None
+
+    def words(self, load: float | None, split: str | None = None) -> list[str]:
+        """Mapping, window, ``split`` and rate (or ``load``) as on the command line."""
+        words = [word for item in self.map_ or [] for word in ("--map", item)]
+        given = {"window": self.window, "split": split, "rate": self.rate, "load": load, "load-by": self.load_by}
+        return words + [
+            word for name, value in given.items() if value is not None for word in (f"--{name}", str(value))
+        ]
 
 
-def check_domain(domain: str) -> None:
-    """Refuse a domain that is not there.
+def chosen(domain: str, *groups: Any) -> tuple[DomainObject, Any]:
+    """The domain of that name and, of the domains' groups of options, its own.
 
     Raises:
-        HandrailError: It is unknown, or not built.
+        HandrailError: There is no such domain, or an option of another domain is given.
     """
-    if domain not in DOMAINS:
-        raise HandrailError(f"--domain {domain!r} is unknown; choose one of {', '.join(DOMAINS)}")
-    if domain != "llm":
-        raise HandrailError(f"--domain {domain}: this version of handrail has the domain llm only")
+    from ..domains import domain_named
+
+    found = domain_named(domain)
+    for group in groups:
+        if group.domain == domain:
+            continue
+        for option in fields(group):
+            if getattr(group, option.name) is not None:
+                raise HandrailError(f"--{option.name.replace('_', '-')} is an option of --domain {group.domain}")
+    return found, next(group for group in groups if group.domain == domain)
 
 
-def read_trace(reading: Reading) -> RequestTrace:
-    """Load a trace as the options say.
+def build_scenario(domain: DomainObject, traffic: TrafficOptions, fields: dict[str, Any], **values: object) -> Scenario:
+    """A scenario from option values; those of ``values`` that are None take the domain's default.
 
-    Raises:
-        HandrailError: An option or the file is wrong.
-    """
-    from ...traces import load_trace
-
-    if reading.failures not in ("drop", "retry"):
-        raise HandrailError(f"--failures {reading.failures!r}: choose drop or retry (a failed request has no length)")
-    if not str(reading.trace):
-        raise HandrailError("--trace is empty; give a path or a name, such as bundled")
-    mapping: dict[str, str] = {}
-    for item in reading.map or []:
-        field, equals, column = item.partition("=")
-        if not (field and equals and column):
-            raise HandrailError(f"--map {item!r} is not FIELD=COLUMN, as in arrival_s=ts")
-        if field in mapping:
-            raise HandrailError(f"--map {field} is given twice ({mapping[field]!r} and {column!r}); give it once")
-        mapping[field] = column
-    return load_trace(reading.trace, mapping=mapping or None, failures=reading.failures, sort=reading.sort)
-
-
-def build_scenario(**values: object) -> Scenario:
-    """A scenario from option values.
+    Args:
+        domain: The domain.
+        traffic: Window and rate.
+        fields: What the domain's own options set.
+        values: What the command's other options set.
 
     Raises:
         HandrailError: A value is out of its range.
     """
     from pydantic import ValidationError
 
-    from ..scenario import Scenario
+    from ..scenario import parse_window
 
+    window_s = None if traffic.window is None else parse_window(traffic.window)
+    given = {"window_s": window_s, "rate": traffic.rate, "load": traffic.load, "load_by": traffic.load_by, **values}
+    given = {name: value for name, value in given.items() if value is not None}
     try:
-        return Scenario.model_validate(values)
+        return domain.scenario_type.model_validate({**fields, **given})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise HandrailError(f"{_option_of(first['loc'])}: {first['msg']}, not {first['input']!r}") from None
+        message = first["msg"].removeprefix("Value error, ")
+        raise HandrailError(f"{_option_of(first['loc'])}: {message}, not {first['input']!r}") from None
+
+
+def default_load(domain: DomainObject, traffic: TrafficOptions) -> float | None:
+    """The load that a comparison or training is brought to: as asked, else the domain's default."""
+    return domain.default_load if traffic.rate is None and traffic.load is None else traffic.load
+
+
+def domain_words(domain: DomainObject) -> list[str]:
+    """``--domain`` as on the command line, where it is needed."""
+    return [] if domain.name == "llm" else ["--domain", domain.name]
+
+
+def base_name(path_or_name: str) -> str:
+    """A path without its folder; what is no path stays as it is."""
+    return Path(path_or_name).name or path_or_name
+
+
+def check_name(trace: str) -> None:
+    """Refuse an empty ``--trace``.
+
+    Raises:
+        HandrailError: It is empty.
+    """
+    if not trace:
+        raise HandrailError("--trace is empty; give a path or a name, such as bundled")
 
 
 def _option_of(location: tuple[object, ...]) -> str:
-    names = {"telemetry_delay_s": "telemetry-delay", "slo_ttft_s": "slo-ttft", "slo_tbt_s": "slo-tbt"}
-    name = str(location[-1])
-    return f"--{names.get(name, name.replace('_', '-'))}"
+    return f"--{str(location[-1]).removesuffix('_s').replace('_', '-')}"
+
+
+__all__ = [
+    "ClusterOptions",
+    "Domain",
+    "Json",
+    "LLMOptions",
+    "Map",
+    "NativeOptions",
+    "Policy",
+    "Quiet",
+    "Seed",
+    "Sort",
+    "Split",
+    "TrafficOptions",
+    "Workers",
+    "base_name",
+    "build_scenario",
+    "check_name",
+    "chosen",
+    "default_load",
+    "domain_words",
+]

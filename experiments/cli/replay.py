@@ -2,68 +2,66 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from ...traces.errors import HandrailError
-from . import options
+from . import cluster_modes, options
+from .grouped import grouped
 from .output import print_json, remarks, stdout_console
 
 
+@grouped
 def replay(
-    trace: options.Trace = "bundled",
-    map_: options.Map = None,
-    failures: options.Failures = "drop",
-    sort: options.Sort = False,
-    window: options.Window = None,
+    traffic: options.TrafficOptions,
     split: options.Split = None,
-    rate: options.Rate = None,
-    load: options.Load = None,
-    load_by: options.LoadBy = None,
-    replicas: options.Replicas = "h100:2,a100:2",
-    preset: options.Preset = "vllm-v1",
-    telemetry_delay: options.TelemetryDelay = 0.1,
-    policy: Annotated[
-        str,
-        typer.Option(
-            help="Policy folder, heuristic, or sabotage:worst|random|constant|nan|slow|raise.", metavar="DIR_OR_NAME"
-        ),
-    ] = "bundled",
-    slo_ttft: options.SloTtft = 1.0,
-    slo_tbt: options.SloTbt = 0.1,
+    policy: options.Policy = None,
     seed: options.Seed = 0,
     domain: options.Domain = "llm",
     json: options.Json = False,
     quiet: options.Quiet = False,
+    *,
+    serving: options.LLMOptions,
+    cluster: options.ClusterOptions,
+    native: options.NativeOptions,
 ) -> None:
     """Replay a trace under one policy, unguarded, and print its metrics.
 
-    Every request is measured, unless --split cuts out a part (then its warm-up and cool-down are not).
+    Everything is measured, unless --split cuts out a part (then its warm-up and cool-down are not).
     --rate compresses or stretches time unless --load-by says otherwise.
     """
-    options.check_domain(domain)
-    from ..scenario import parse_window
-
-    if load_by is not None and rate is None and load is None:
+    chosen, own = options.chosen(domain, serving, cluster, native)
+    if traffic.load_by is not None and traffic.rate is None and traffic.load is None:
         raise HandrailError("--load-by says how the load is changed, but neither --rate nor --load changes it; add one")
-    scenario = options.build_scenario(
-        window_s=None if window is None else parse_window(window),
-        split=split,
-        rate=rate,
-        load=load,
-        load_by=load_by,
-        replicas=replicas,
-        preset=preset,
-        telemetry_delay_s=telemetry_delay,
-        objective={"slo_ttft_s": slo_ttft, "slo_tbt_s": slo_tbt},
-        whole=split is None,
-        seed=seed,
-    )
+    options.check_name(traffic.trace)
+    common = {"split": split, "whole": split is None, "seed": seed}
+    if own is cluster:
+        if native.no_departures:
+            if policy is not None:
+                raise HandrailError("--no-departures and --policy: a placement decides; leave --policy out")
+            cluster_modes.fill(traffic, cluster, native, seed, json=json, quiet=quiet)
+            return
+        if native.arrivals is not None:
+            raise HandrailError("--arrivals says how far --no-departures fills the machines; add that")
+        starts = cluster_modes.starts_of(native)
+        natively = cluster_modes.is_native(cluster, native, policy)
+        fields = cluster.native_fields(native.discipline) if natively else cluster.scenario_fields()
+        scenario = options.build_scenario(chosen, traffic, fields, stretch=False, **common)
+        if natively or starts is not None:
+            decider = None if natively else policy or chosen.default_policy
+            with remarks(quiet or json) as told:
+                told.say("reading the trace")
+                loaded = cluster.read_trace(traffic)
+            cluster_modes.replay_natively(
+                chosen, loaded, scenario, policy=decider, starts=starts, length=native.length, json=json, quiet=quiet
+            )
+            return
+    else:
+        scenario = options.build_scenario(chosen, traffic, own.scenario_fields(), **common)
+    own.check()
+    policy = chosen.default_policy if policy is None else policy
     with remarks(quiet or json) as told:
         told.say("reading the trace")
-        loaded = options.read_trace(options.Reading(trace, map_, failures, sort))
-        from ...envs.llm_serving.metrics import compute_metrics
+        loaded = own.read_trace(traffic)
         from ..replay import peak_rss_mb
         from ..replay import replay as run_replay
         from ..scenario import prepare
@@ -72,7 +70,7 @@ def replay(
         end_s = float(prepared.trace.arrival_s[-1])
         told.say("replaying")
         run = run_replay(
-            prepared.fleet,
+            prepared.system,
             prepared.trace,
             policy,
             scenario.objective,
@@ -85,20 +83,25 @@ def replay(
         content = {"failed": run.failure.reason, "at_decision": run.failure.at_decision}
     else:
         content = {
-            "requests": len(prepared.trace),
+            chosen.items: len(prepared.trace),
             "simulate_s": run.timing.simulate_s,
             "peak_rss_mb": peak_rss_mb(),
-            **compute_metrics(run.results, scenario.objective),
+            **chosen.metrics(run.results, scenario.objective),
         }
+    content |= chosen.about(prepared)
+    notes = chosen.notes(prepared)
+    content |= {"notes": notes} if notes else {}
     if json:
         print_json({**content, "load": prepared.change.to_json()})
         return
     console = stdout_console()
-    console.print(f"{loaded.name}: {len(prepared.trace):,} requests under {policy}")
+    console.print(f"{loaded.name}: {len(prepared.trace):,} {chosen.items} under {policy}")
     console.print(prepared.change.sentence(), soft_wrap=True)
     if run.failure is not None:
         console.print(f"the run ended at decision {run.failure.at_decision}: {run.failure.reason}", soft_wrap=True)
         return
     from ..report.table import replay_table
 
-    console.print(replay_table(content))
+    console.print(replay_table(content, chosen))
+    for note in notes:
+        console.print(f"note: {note}", soft_wrap=True)

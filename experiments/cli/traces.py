@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -13,36 +13,39 @@ from rich.table import Table
 from ...traces.errors import HandrailError
 from .options import Json, Map, Quiet, Sort
 from .output import print_json, remarks, stdout_console
+from .trace_domain import Generator, Reading, TraceDomain, distance_table, summary_table, trace_domain
 
-if TYPE_CHECKING:
-    from ...traces import RequestTrace
-    from ...traces.llm.describe import ColumnDistance, TraceSummary
+app = typer.Typer(help="List, describe, generate, fetch and convert traces.", no_args_is_help=True)
 
-app = typer.Typer(help="List, describe, generate, fetch and convert request traces.", no_args_is_help=True)
-
-Failures = Annotated[str, typer.Option(help="Failed requests (0 output tokens).", metavar="drop|keep|retry")]
-Format = Annotated[
-    str, typer.Option(help="Told by content unless given.", metavar="auto|burstgpt|azure|mooncake|generic")
+Domain = Annotated[str, typer.Option(help="What the traces are of.", metavar="llm|cluster")]
+Failures = Annotated[
+    str | None, typer.Option(help="Failed requests (0 output tokens); llm only.", metavar="drop|keep|retry")
 ]
-SpreadSeed = Annotated[int, typer.Option(help="Seed that spreads coarse stamps; -1 leaves them as they are.")]
-MaxRows = Annotated[int | None, typer.Option(help="Refuse a file with more requests.")]
+Format = Annotated[
+    str,
+    typer.Option(
+        help="Told by content unless given.", metavar="auto|generic|burstgpt|azure|mooncake, or swf|philly|openb"
+    ),
+]
+SpreadSeed = Annotated[
+    int | None, typer.Option(help="Seed that spreads coarse stamps; -1 leaves them as they are; llm only.")
+]
+MaxRows = Annotated[int | None, typer.Option(help="Refuse a file with more rows.")]
 MaxBytes = Annotated[int | None, typer.Option(help="Refuse a file with more bytes, unpacked.")]
-
-
 Force = Annotated[bool, typer.Option("--force", help="Replace a file that is there already.")]
 
 
 @app.command("list")
-def list_traces(json_output: Json = False, quiet: Quiet = False) -> None:
+def list_traces(domain: Domain = "llm", json_output: Json = False, quiet: Quiet = False) -> None:
     """Show the traces known by name, and which of them are here."""
     from ...traces.catalog import CATALOG, data_folder
-    from ...traces.llm.load import BUNDLED, BUNDLED_PATH
 
+    of = trace_domain(domain)
     rows: list[dict[str, Any]] = [
-        {"name": BUNDLED, "here": True, "licence": "Apache-2.0", "source": "generated, see docs/traces.md"}
+        {"name": of.bundled, "here": True, "licence": "Apache-2.0", "source": "generated, see docs/traces.md"}
     ]
-    paths = [BUNDLED_PATH]
-    for entry in CATALOG.values():
+    paths = [of.bundled_path]
+    for entry in CATALOG.values() if of.fetched else ():
         path = data_folder() / entry.file_name
         rows.append({"name": entry.name, "here": path.exists(), "licence": entry.licence, "source": entry.source})
         paths.append(path)
@@ -62,28 +65,28 @@ def list_traces(json_output: Json = False, quiet: Quiet = False) -> None:
 def describe(
     a: Annotated[str, typer.Argument(help="Trace file or name.", metavar="A")],
     b: Annotated[str | None, typer.Argument(help="A second trace, to compare with the first.", metavar="[B]")] = None,
-    failures: Failures = "drop",
+    domain: Domain = "llm",
+    failures: Failures = None,
     map_columns: Map = None,
     format: Format = "auto",
-    spread_seed: SpreadSeed = 0,
+    spread_seed: SpreadSeed = None,
     sort: Sort = False,
     max_rows: MaxRows = None,
     max_bytes: MaxBytes = None,
     json_output: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Print rate, burstiness, lengths and correlation of a trace, or how far two are apart."""
-    from ...traces.llm.describe import compare_traces
-    from ...traces.llm.describe import describe as summarise
-
+    """Print rate, burstiness and sizes of a trace, or how far two are apart."""
+    of = trace_domain(domain)
+    reading = Reading(failures, map_columns, format, spread_seed, sort, max_rows, max_bytes)
     names = [a] if b is None else [a, b]
     with remarks(quiet) as shown:
         traces = []
         for name in names:
             shown.say(f"reading {name}")
-            traces.append(_load(name, failures, map_columns, format, spread_seed, sort, max_rows, max_bytes))
-        summaries = [summarise(trace) for trace in traces]
-        distances = compare_traces(*traces) if b is not None else {}
+            traces.append(of.read(name, reading))
+        summaries = [of.describe(trace) for trace in traces]
+        distances = of.compare(*traces) if b is not None else {}
     described = [
         {"trace": name, **summary.to_json(), "notes": dict(trace.notes)}
         for name, summary, trace in zip(names, summaries, traces, strict=True)
@@ -94,54 +97,61 @@ def describe(
         columns = {column: asdict(distance) for column, distance in distances.items()}
         print_json({"a": described[0], "b": described[1], "distances": columns})
     else:
-        stdout_console().print(_summary_table(names, traces, summaries))
+        stdout_console().print(summary_table(names, of.rows(traces, summaries)))
         if distances:
-            stdout_console().print(_distance_table(distances))
+            stdout_console().print(distance_table(distances))
 
 
 @app.command()
 def generate(
     out: Annotated[Path, typer.Argument(help="File to write: .csv, .csv.gz or .parquet.", metavar="OUT")],
+    domain: Domain = "llm",
+    model: Annotated[
+        str | None, typer.Option(help="What is drawn from.", metavar="burstgpt-like, or philly-like|lublin")
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(help="Parameters as JSON, such as a generated trace's own .json.", metavar="FILE")
     ] = None,
     set_values: Annotated[
         list[str] | None,
-        typer.Option("--set", help="One parameter, such as rate_per_s=2; goes over --config.", metavar="NAME=VALUE"),
+        typer.Option("--set", help="One parameter, such as duration_s=3600; goes over --config.", metavar="NAME=VALUE"),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed; by default that of --config, else 0.")] = None,
     force: Force = False,
     json_output: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Draw a BurstGPT-like trace; its parameters are written beside it as JSON."""
-    from ...traces.llm.generator import generate as draw
-    from ...traces.llm.generator_config import parse_config
-    from ...traces.llm.write import check_free, check_suffix, write_atomically, write_trace
+    """Draw a trace from a model; its parameters are written beside it as JSON."""
+    from ...traces.common.parameters import parse_config
+    from ...traces.common.write import check_free, check_suffix, write_atomically
 
+    of = trace_domain(domain)
     stem = check_suffix(out)
     beside = out.with_name(f"{stem}.json")
     check_free(out, force=force)
     check_free(beside, force=force, source=config)
-    values, config_seed = _parameters(config)
+    values, config_seed, config_model = _parameters(config)
+    name, generator = _generator(of, model, config_model, str(config))
     for item in set_values or []:
-        name, equals, value = item.partition("=")
-        if not (name and equals):
-            raise HandrailError(f"--set {item!r} is not NAME=VALUE, as in rate_per_s=2")
-        values[name] = _json_or_text(value)
-    parameters = parse_config(values, str(config) if config is not None and not set_values else "--set")
+        key, equals, value = item.partition("=")
+        if not (key and equals):
+            raise HandrailError(f"--set {item!r} is not NAME=VALUE, as in duration_s=3600")
+        values[key] = _json_or_text(value)
+    given_in = str(config) if config is not None and not set_values else "--set"
+    parameters = parse_config(generator.config, values, given_in)
     chosen = config_seed if seed is None else seed
     with remarks(quiet) as shown:
-        shown.say(f"drawing about {parameters.rate_per_s * parameters.duration_s:,.0f} requests")
-        trace = draw(parameters, chosen)
+        shown.say(f"drawing about {generator.expected(parameters):,.0f} {of.items}")
+        trace = generator.draw(parameters, chosen)
         shown.say(f"writing {out}")
-        write_trace(trace, out)
+        of.write(trace, out)
+    facts = of.facts(trace)
     record = {
-        "generator": "burstgpt-like",
+        "generator": name,
         "seed": chosen,
         "parameters": parameters.model_dump(mode="json"),
-        "requests": len(trace),
-        "failed": trace.notes["failed"],
+        of.items: len(trace),
+        **facts,
         "content_hash": trace.content_hash,
     }
     text = json.dumps(record, indent=2) + "\n"
@@ -149,9 +159,8 @@ def generate(
     if json_output:
         print_json({"out": str(out), **record})
     elif not quiet:
-        stdout_console().print(
-            f"{out}: {len(trace):,} requests in {trace.duration_s:,.0f} s, {record['failed']:,} failed"
-        )
+        extra = "".join(f", {count:,} {fact}" for fact, count in facts.items())
+        stdout_console().print(f"{out}: {len(trace):,} {of.items} in {trace.duration_s:,.0f} s{extra}", soft_wrap=True)
 
 
 @app.command()
@@ -186,10 +195,11 @@ def fetch(
 def convert(
     source: Annotated[str, typer.Argument(help="Trace file or name.", metavar="IN")],
     out: Annotated[Path, typer.Argument(help="File to write: .csv, .csv.gz or .parquet.", metavar="OUT")],
-    failures: Failures = "keep",
+    domain: Domain = "llm",
+    failures: Failures = None,
     map_columns: Map = None,
     format: Format = "auto",
-    spread_seed: SpreadSeed = 0,
+    spread_seed: SpreadSeed = None,
     sort: Sort = False,
     max_rows: MaxRows = None,
     max_bytes: MaxBytes = None,
@@ -198,57 +208,41 @@ def convert(
     quiet: Quiet = False,
 ) -> None:
     """Write a trace in handrail's own columns; reading that back gives the same content hash."""
-    from ...traces.llm.write import check_free, check_suffix, write_trace
+    from ...traces.common.write import check_free, check_suffix
 
+    of = trace_domain(domain)
     check_suffix(out)
     check_free(out, force=force, source=source)
+    # Nothing that was recorded is lost in converting, unless asked for.
+    if domain == "llm" and failures is None:
+        failures = "keep"
     with remarks(quiet) as shown:
         shown.say(f"reading {source}")
-        trace = _load(source, failures, map_columns, format, spread_seed, sort, max_rows, max_bytes)
+        trace = of.read(source, Reading(failures, map_columns, format, spread_seed, sort, max_rows, max_bytes))
         shown.say(f"writing {out}")
-        write_trace(trace, out)
+        of.write(trace, out)
     if json_output:
-        hashed = {"requests": len(trace), "content_hash": trace.content_hash, "notes": dict(trace.notes)}
+        hashed = {of.items: len(trace), "content_hash": trace.content_hash, "notes": dict(trace.notes)}
         print_json({"in": source, "out": str(out), **hashed})
     elif not quiet:
-        stdout_console().print(f"{out}: {len(trace):,} requests, content {trace.content_hash[:12]}", soft_wrap=True)
+        stdout_console().print(f"{out}: {len(trace):,} {of.items}, content {trace.content_hash[:12]}", soft_wrap=True)
 
 
-def _load(
-    name: str,
-    failures: str,
-    map_columns: list[str] | None,
-    format: str,
-    spread_seed: int,
-    sort: bool,
-    max_rows: int | None,
-    max_bytes: int | None,
-) -> RequestTrace:
-    from ...traces import load_trace
-    from ...traces.llm.source import DEFAULT_MAX_BYTES, DEFAULT_MAX_ROWS
-
-    mapping = {}
-    for item in map_columns or []:
-        field, equals, column = item.partition("=")
-        if not (field and equals and column):
-            raise HandrailError(f"--map {item!r} is not FIELD=COLUMN, as in arrival_s=ts")
-        mapping[field] = column
-    return load_trace(
-        name,
-        format=format,
-        mapping=mapping or None,
-        failures=failures,
-        spread_seed=None if spread_seed == -1 else spread_seed,
-        sort=sort,
-        max_rows=DEFAULT_MAX_ROWS if max_rows is None else max_rows,
-        max_bytes=DEFAULT_MAX_BYTES if max_bytes is None else max_bytes,
-    )
+def _generator(of: TraceDomain, model: str | None, config_model: str | None, config: str) -> tuple[str, Generator]:
+    """The generator that is asked for: by ``--model``, else by the record in ``--config``, else the domain's first."""
+    name = model or config_model or next(iter(of.generators))
+    if name not in of.generators:
+        where = f"--model {name}" if model else f"{config}: generator {name!r}"
+        raise HandrailError(f"{where} is not known for this domain; take one of {', '.join(of.generators)}")
+    if model and config_model and model != config_model:
+        raise HandrailError(f"--model {model}: the parameters in {config} are those of {config_model}; leave one out")
+    return name, of.generators[name]
 
 
-def _parameters(path: Path | None) -> tuple[dict[str, Any], int]:
-    """Parameters and seed of a JSON file: either what ``generate`` writes or the parameters alone."""
+def _parameters(path: Path | None) -> tuple[dict[str, Any], int, str | None]:
+    """Parameters, seed and generator of a JSON file: either what ``generate`` writes or the parameters alone."""
     if path is None:
-        return {}, 0
+        return {}, 0, None
     try:
         content = json.loads(path.read_text("utf-8"))
     except OSError as error:
@@ -258,11 +252,11 @@ def _parameters(path: Path | None) -> tuple[dict[str, Any], int]:
     if not isinstance(content, dict):
         raise HandrailError(f"{path}: one JSON object with the parameters is expected")
     if "parameters" not in content:
-        return content, 0
-    values, seed = content["parameters"], content.get("seed", 0)
-    if not isinstance(values, dict) or type(seed) is not int:
-        raise HandrailError(f"{path}: parameters must be an object and seed a whole number")
-    return dict(values), seed
+        return content, 0, None
+    values, seed, generator = content["parameters"], content.get("seed", 0), content.get("generator")
+    if not isinstance(values, dict) or type(seed) is not int or not isinstance(generator, str | None):
+        raise HandrailError(f"{path}: parameters must be an object, seed a whole number and generator a name")
+    return dict(values), seed, generator
 
 
 def _json_or_text(value: str) -> Any:
@@ -270,53 +264,3 @@ def _json_or_text(value: str) -> Any:
         return json.loads(value)
     except ValueError:
         return value
-
-
-def _summary_table(names: list[str], traces: list[RequestTrace], summaries: list[TraceSummary]) -> Table:
-    table = Table(box=None)
-    table.add_column("")
-    for name in names:
-        table.add_column(Path(name).name, justify="right", overflow="fold")
-    failed = [f"{trace.notes.get('failed', 0):,} ({trace.notes.get('failures', 'keep')})" for trace in traces]
-    table.add_row("requests", *(f"{s.requests:,}" for s in summaries))
-    table.add_row("failed in the recording", *failed)
-    table.add_row("duration, s", *(f"{s.duration_s:,.1f}" for s in summaries))
-    for label, attribute in (
-        ("rate, requests/s", "rate_per_s"),
-        ("busiest minute / mean", "peak_to_mean_60s"),
-        ("inter-arrival CV", "interarrival_cv"),
-        ("Fano factor, 1 s", "fano_1s"),
-        ("Fano factor, 60 s", "fano_60s"),
-    ):
-        table.add_row(label, *(_number(getattr(s, attribute)) for s in summaries))
-    for label, attribute in (("prompt tokens", "prompt_tokens"), ("output tokens", "output_tokens")):
-        for quantile in ("mean", "p50", "p90", "p99", "p999", "max"):
-            table.add_row(f"{label} {quantile}", *(f"{getattr(s, attribute)[quantile]:,.0f}" for s in summaries))
-    table.add_row("length correlation, Pearson", *(_number(s.length_pearson) for s in summaries))
-    table.add_row("length correlation, Spearman", *(_number(s.length_spearman) for s in summaries))
-    table.add_row("sessions", *(f"{s.sessions:,}" if s.sessions is not None else "-" for s in summaries))
-    table.add_row("turns a session", *(_number(s.turns_per_session) for s in summaries))
-    for label, attribute in (("tenant", "tenants"), ("model", "models")):
-        for value in dict.fromkeys(value for s in summaries for value in getattr(s, attribute)):
-            table.add_row(f"{label} {value}", *(f"{getattr(s, attribute).get(value, 0):.1%}" for s in summaries))
-    table.add_row("prefix blocks seen before", *(_share(s.prefix_reuse) for s in summaries))
-    return table
-
-
-def _distance_table(distances: dict[str, ColumnDistance]) -> Table:
-    table = Table(box=None, title="B against A", title_justify="left")
-    table.add_column("")
-    for heading in ("KS", "Wasserstein", "p90 B/A", "p95 B/A", "p99 B/A", "p99.9 B/A"):
-        table.add_column(heading, justify="right")
-    for column, distance in distances.items():
-        ratios = (_number(ratio) for ratio in distance.tail_ratio.values())
-        table.add_row(column, f"{distance.ks:.3f}", _number(distance.wasserstein), *ratios)
-    return table
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.3g}" if abs(value) < 1_000 else f"{value:,.0f}"
-
-
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1%}"

@@ -1,4 +1,4 @@
-"""The figure of a comparison: CCDF of TTFT, and its p99 over time with the guard's states behind it."""
+"""The figure of a comparison: CCDF of a headline metric, and its p99 over time with the guard's states behind it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...envs.llm_serving.metrics import quantiles
+from ...envs.common.tails import quantiles
+from .spec import FigureSpec
 
 # Okabe and Ito's palette, distinguishable with any colour vision; line styles tell the curves apart in grey.
 ARM_STYLES: dict[str, dict[str, Any]] = {
@@ -22,7 +23,7 @@ STATE_COLORS = {"open": "#999999", "half-open": "#E69F00"}
 STATE_ALPHA = 0.25
 OBJECTIVE_STYLE = {"color": "black", "linewidth": 0.8, "linestyle": ":"}
 SIZE_INCHES, DPI = (10.0, 4.4), 150
-REQUESTS_PER_POINT, MIN_POINTS, MAX_POINTS = 250, 6, 60
+MIN_POINTS, MAX_POINTS = 6, 60
 CCDF_POINTS = 600
 STYLE = {
     "font.size": 10,
@@ -38,30 +39,32 @@ STYLE = {
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One arm's measured requests.
+    """One arm's measured items.
 
     Attributes:
         arrival_s: Arrival times in seconds, shape (n,).
-        ttft_s: Times to first token in seconds, +inf where lost, shape (n,).
+        value: The headline metric of each, +inf where lost, shape (n,).
     """
 
     arrival_s: NDArray[np.float64]
-    ttft_s: NDArray[np.float64]
+    value: NDArray[np.float64]
 
 
 def draw_comparison(
     curves: Mapping[str, Curve],
     guard_states: Sequence[tuple[float, float, str]],
-    slo_ttft_s: float,
+    limit: float,
     title: str,
+    spec: FigureSpec,
 ) -> bytes:
     """Draw the figure and return it as PNG, without dates or versions in it.
 
     Args:
-        curves: Measured requests by arm name (keys of ``ARM_STYLES``).
+        curves: Measured items by arm name (keys of ``ARM_STYLES``).
         guard_states: Spans (start_s, end_s, state) in which the guard was not closed.
-        slo_ttft_s: Objective of TTFT, drawn as a thin line.
+        limit: Objective of the metric, drawn as a thin line.
         title: One line above the axes.
+        spec: What the metric is called.
     """
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -74,49 +77,57 @@ def draw_comparison(
         FigureCanvasAgg(figure)
         figure.suptitle(title, fontsize=11, x=0.01, ha="left")
         tail, over_time = figure.subplots(1, 2, width_ratios=(1.0, 1.35))
-        _draw_tail(tail, curves, slo_ttft_s)
-        _draw_over_time(over_time, curves, guard_states, slo_ttft_s)
-        _draw_legend(figure, curves, guard_states, slo_ttft_s)
+        _draw_tail(tail, curves, limit, spec)
+        _draw_over_time(over_time, curves, guard_states, limit, spec)
+        _draw_legend(figure, curves, guard_states, limit, spec)
         png = io.BytesIO()
         figure.savefig(png, format="png", metadata={"Software": None})
     return png.getvalue()
 
 
-def _draw_tail(axes: Any, curves: Mapping[str, Curve], slo_ttft_s: float) -> None:
-    axes.set(xscale="log", yscale="log", xlabel="TTFT, s", ylabel="share of requests above")
+def _draw_tail(axes: Any, curves: Mapping[str, Curve], limit: float, spec: FigureSpec) -> None:
+    axes.set(xscale="log", yscale="log", xlabel=spec.axis, ylabel=f"share of {spec.items} above")
     for name, curve in curves.items():
-        x, share = _ccdf(curve.ttft_s)
-        if len(x):  # nothing to draw of an arm that lost every request
+        x, share = _ccdf(curve.value)
+        if len(x):  # nothing to draw of an arm that lost every item
             axes.step(x, share, where="post", **ARM_STYLES[name])
-    axes.axvline(slo_ttft_s, **OBJECTIVE_STYLE)
-    axes.set_title("Tail of TTFT", loc="left")
+    axes.axvline(limit, **OBJECTIVE_STYLE)
+    axes.set_title(f"Tail of {spec.quantity}", loc="left")
     _plain_ticks(axes.xaxis, *axes.get_xlim(), room_decades=1.7)
     _plain_ticks(axes.yaxis, *axes.get_ylim(), room_decades=0.0)
 
 
 def _draw_over_time(
-    axes: Any, curves: Mapping[str, Curve], guard_states: Sequence[tuple[float, float, str]], slo_ttft_s: float
+    axes: Any,
+    curves: Mapping[str, Curve],
+    guard_states: Sequence[tuple[float, float, str]],
+    limit: float,
+    spec: FigureSpec,
 ) -> None:
-    axes.set(yscale="log", xlabel="simulated time, s", ylabel="p99 TTFT, s")
+    axes.set(yscale="log", xlabel="simulated time, s", ylabel=f"p99 {spec.axis}")
     for start_s, end_s, state in guard_states:
         axes.axvspan(start_s, end_s, color=STATE_COLORS[state], alpha=STATE_ALPHA, linewidth=0)
     for name, curve in curves.items():
-        at_s, p99 = _p99_over_time(curve)
+        at_s, p99 = _p99_over_time(curve, spec.per_point)
         axes.plot(at_s, p99, **ARM_STYLES[name])
-    axes.axhline(slo_ttft_s, **OBJECTIVE_STYLE)
-    axes.set_title("p99 of TTFT over time", loc="left")
+    axes.axhline(limit, **OBJECTIVE_STYLE)
+    axes.set_title(f"p99 of {spec.quantity} over time", loc="left")
     _plain_ticks(axes.yaxis, *axes.get_ylim(), room_decades=3.0)
 
 
 def _draw_legend(
-    figure: Any, curves: Mapping[str, Curve], guard_states: Sequence[tuple[float, float, str]], slo_ttft_s: float
+    figure: Any,
+    curves: Mapping[str, Curve],
+    guard_states: Sequence[tuple[float, float, str]],
+    limit: float,
+    spec: FigureSpec,
 ) -> None:
     """One legend of both panels, below them."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     handles: list[Any] = [Line2D([], [], label=name, **ARM_STYLES[name]) for name in curves]
-    handles.append(Line2D([], [], label=f"objective, {slo_ttft_s:,g} s", **OBJECTIVE_STYLE))
+    handles.append(Line2D([], [], label=f"objective, {limit:,g} {spec.unit}".rstrip(), **OBJECTIVE_STYLE))
     for state in sorted({state for _, _, state in guard_states}):
         handles.append(Patch(color=STATE_COLORS[state], alpha=STATE_ALPHA, label=f"guard {state}", linewidth=0))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
@@ -139,7 +150,7 @@ def _plain_ticks(axis: Any, low: float, high: float, room_decades: float) -> Non
 
 
 def _ccdf(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Points of the share of values above x, thinned evenly in log share; lost requests stay above every x."""
+    """Points of the share of values above x, thinned evenly in log share; lost items stay above every x."""
     n = len(values)
     ordered = np.sort(values[np.isfinite(values)])
     if len(ordered) == 0:
@@ -150,13 +161,13 @@ def _ccdf(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.
     return np.maximum(ordered[rank], 1e-6), (n - rank - 0.5) / n
 
 
-def _p99_over_time(curve: Curve) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """p99 of the requests that arrived in each of equally long spans; nan where it falls among the lost."""
+def _p99_over_time(curve: Curve, per_point: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """p99 of the items that arrived in each of equally long spans; nan where it falls among the lost."""
     n = len(curve.arrival_s)
     if n == 0:
         return np.empty(0), np.empty(0)
-    n_points = int(np.clip(n // REQUESTS_PER_POINT, MIN_POINTS, MAX_POINTS))
+    n_points = int(np.clip(n // per_point, MIN_POINTS, MAX_POINTS))
     edges = np.linspace(curve.arrival_s.min(), np.nextafter(curve.arrival_s.max(), np.inf), n_points + 1)
     place = np.clip(np.searchsorted(edges, curve.arrival_s, side="right") - 1, 0, n_points - 1)
-    p99 = np.array([quantiles(curve.ttft_s[place == i], [0.99])[0] for i in range(n_points)])
+    p99 = np.array([quantiles(curve.value[place == i], [0.99])[0] for i in range(n_points)])
     return (edges[:-1] + edges[1:]) / 2, np.where(np.isfinite(p99), np.maximum(p99, 1e-6), np.nan)

@@ -6,25 +6,29 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from ..training import TABLE_METRICS, TrainingReport
+from ..domains import Domain
+from ..training import TrainingReport
 
 
-def training_table(report: TrainingReport) -> Group:
+def training_table(report: TrainingReport, domain: Domain) -> Group:
     """One row a policy, one column a metric, each with its ratio to the fallback; then what to know of it."""
+    spec = domain.report
     table = Table(title=None, pad_edge=False, box=None, header_style="bold")
     table.add_column("test part")
-    for metric, key in TABLE_METRICS:
-        table.add_column(f"{key} {metric.removesuffix('_s').upper()}, s", justify="right")
+    for metric, key in spec.training:
+        shown = spec.latency(metric)
+        table.add_column(f"{key} {shown.label}{shown.comma_unit}", justify="right")
         table.add_column("/ fallback", justify="right")
-    table.add_column("SLO attainment", justify="right")
+    last_label, show_last = spec.training_row
+    table.add_column(last_label, justify="right")
     fallback = report.test[report.fallback]
     for name, metrics in report.test.items():
         cells = [f"{name} (fallback)" if name == report.fallback else name]
-        for metric, key in TABLE_METRICS:
+        for metric, key in spec.training:
             value, base = metrics[metric][key], fallback[metric][key]
             cells.append("lost" if value is None else f"{value:.4g}")
             cells.append(f"{value / base:.3f}" if value is not None and base else "-")
-        table.add_row(*cells, f"{metrics['slo_attainment']:.2%}", style="bold" if name == "learned" else None)
+        table.add_row(*cells, show_last(metrics), style="bold" if name == "learned" else None)
     score = report.validation_scores[report.label]
     lines = [
         f"chosen on validation: {report.label}, score {score:+.4f} (0 is the fallback, lower is better)",

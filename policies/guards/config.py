@@ -9,12 +9,34 @@ from pydantic import Field, ValidationError, model_validator
 
 from ...envs.common.layout import Layout
 from ...traces.errors import HandrailError
-from .checks import BUILDERS, BreakerConfig, ContractConfig, CostMarginConfig
+from .checks import (
+    BUILDERS,
+    BreakerConfig,
+    ContractConfig,
+    CostMarginConfig,
+    IdlingConfig,
+    ReservationConfig,
+    StarvationConfig,
+)
 from .checks.base import GuardModel
 from .guard import Guard
 from .supervisor import SupervisorConfig
 
-CheckConfig = Annotated[ContractConfig | CostMarginConfig | BreakerConfig, Field(discriminator="check")]
+CheckConfig = Annotated[
+    ContractConfig | CostMarginConfig | BreakerConfig | StarvationConfig | ReservationConfig | IdlingConfig,
+    Field(discriminator="check"),
+]
+
+SCHEDULING_SUPERVISOR = SupervisorConfig(
+    min_dwell_s=1800.0,
+    max_dwell_s=43_200.0,
+    healthy_reset_s=86_400.0,
+    probe_decisions=64,
+    probe_outcomes=20,
+    probe_timeout_s=21_600.0,
+    veto_window_decisions=200,
+)
+"""Cluster jobs take minutes to days where requests take seconds, and waits have no outcome: more time, more probes."""
 
 
 class GuardConfig(GuardModel):
@@ -70,6 +92,40 @@ class GuardConfig(GuardModel):
         )
 
     @classmethod
+    def for_scheduling(
+        cls,
+        *,
+        overdue_passes: int = 500,
+        reservation_margin_s: float = 120.0,
+        slowdown_margin: float = 0.5,
+        loads: tuple[float, ...] = (0.0,),
+        shares: tuple[float, ...] = (0.1,),
+    ) -> Self:
+        """The default guard for cluster scheduling.
+
+        Args:
+            overdue_passes: As in the cluster's config.
+            reservation_margin_s: How far the head's reservation may slip through a backfilled job, in seconds.
+            slowdown_margin: Expected bounded slowdown that a choice may cost the jobs that stand before it, above what
+                the fallback's choice costs them.
+            loads: Loads (``load_6h``) at which the fallback's share of violations is known; see
+                :class:`~handrail.policies.guards.calibration.ReferenceCalibrator`. The default stands for no
+                calibration: 10 % violations at any load.
+            shares: The fallback's share of violations at each load.
+        """
+        return cls(
+            checks=(
+                ContractConfig(latency_budget_s=1.0),
+                IdlingConfig(),
+                StarvationConfig(overdue_passes=overdue_passes),
+                ReservationConfig(margin_s=reservation_margin_s),
+                CostMarginConfig(field="displaced_slowdown", absolute_margin=slowdown_margin, relative_margin=0.1),
+                BreakerConfig(load_field="load_6h", capacity_per_s=1.0, loads=loads, shares=shares),
+            ),
+            supervisor=SCHEDULING_SUPERVISOR,
+        )
+
+    @classmethod
     def from_json(cls, text: str, source: str = "guard config") -> Self:
         """Read what :meth:`to_json` wrote.
 
@@ -92,7 +148,7 @@ class GuardConfig(GuardModel):
         return json.dumps(self.model_dump(mode="json"), indent=2, sort_keys=True) + "\n"
 
     def only(self, *checks: str) -> Self:
-        """This guard with the checks of the given kinds alone (``contract``, ``cost-margin``, ``breaker``)."""
+        """This guard with the checks of the given kinds alone (``contract``, ``cost-margin``, ``breaker`` ...)."""
         return self.model_copy(update={"checks": tuple(c for c in self.checks if c.check in checks)})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...traces.errors import HandrailError
-from .checks.base import Check
+from .checks.base import Check, ExecutionWatcher
 from .context import CheckContext
 from .supervisor import State, Supervisor, SupervisorConfig
 from .verdict import Verdict, accepted_by
@@ -19,7 +19,7 @@ class Guard:
     """Judges decisions one after another, for one run; holds the state of its checks and of its supervisor.
 
     At each decision :meth:`before` says whether the policy may be asked, and if so :meth:`judge` says whether its
-    proposal may be executed.
+    proposal may be executed; :meth:`executed` is told at the end what was done.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class Guard:
         by_cost = sorted(checks, key=lambda check: check.cost_us)
         self.outcome_checks = tuple(check for check in by_cost if check.stage == "outcomes")
         self.proposal_checks = tuple(check for check in by_cost if check.stage == "proposal")
+        self._watchers = tuple(check for check in by_cost if isinstance(check, ExecutionWatcher))
         self.latency_budget_s = latency_budget_s
         self.supervisor = Supervisor(supervisor, outcomes_are_judged=bool(self.outcome_checks))
 
@@ -86,3 +87,8 @@ class Guard:
                 verdict, fault = Verdict("veto", "supervisor", "unusable-proposal"), True
         self.supervisor.note_verdict(context.now_s, context.decision, verdict, fault)
         return verdict
+
+    def executed(self, context: CheckContext, action: int) -> None:
+        """Tell the checks that keep account of it what is executed at this decision."""
+        for check in self._watchers:
+            check.note_executed(context, action)

@@ -162,6 +162,7 @@ class GuardedPolicy:
         self._notify_error = ""
         learned = verdict.kind == "accept"
         executed = context.action if learned else fallback_action
+        guard.executed(context, executed)
         self._learned += learned
         self._latency_s = latency_s
         proposed = context.action if 0 <= context.action < self._n_actions else -1

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...traces.errors import HandrailError
-from .parallel import ordered_map
+from ..parallel import ordered_map
 
 Vector = NDArray[np.float64]
 Candidate = tuple[Vector, int]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,8 @@ from ...envs.common import Layout
 from ...traces.errors import HandrailError
 from ..card import MlpArchitecture
 from ..network import Mlp
+
+Snapshot = TypeVar("Snapshot")
 
 CLIP = 10.0
 """Normalised observations are clipped to +-CLIP, in training and after it."""
@@ -65,14 +67,16 @@ def training_packages() -> tuple[Any, Any]:
 
 
 @contextmanager
-def training_envs(env_fns: Sequence[Callable[[], Any]], seed: int, gamma: float) -> Iterator[Any]:
+def training_envs(
+    env_fns: Sequence[Callable[[], Any]], seed: int, gamma: float, *, norm_obs: bool = True
+) -> Iterator[Any]:
     """``normalised_envs`` that are closed at the end, with torch on one thread meanwhile.
 
     Networks this small lose time on several threads, and their sums would depend on how many there are.
     """
     _, torch = training_packages()
     threads = torch.get_num_threads()
-    envs = normalised_envs(env_fns, seed, gamma)
+    envs = normalised_envs(env_fns, seed, gamma, norm_obs=norm_obs)
     torch.set_num_threads(1)
     try:
         yield envs
@@ -81,12 +85,14 @@ def training_envs(env_fns: Sequence[Callable[[], Any]], seed: int, gamma: float)
         envs.close()
 
 
-def normalised_envs(env_fns: Sequence[Callable[[], Any]], seed: int, gamma: float) -> Any:
-    """A ``VecNormalize`` of a ``DummyVecEnv`` that normalises observations and rewards."""
+def normalised_envs(
+    env_fns: Sequence[Callable[[], Any]], seed: int, gamma: float, *, norm_obs: bool = True
+) -> Any:
+    """A ``VecNormalize`` of a ``DummyVecEnv`` that normalises rewards, and observations unless ``norm_obs`` is off."""
     vec_env = importlib.import_module("stable_baselines3.common.vec_env")
     envs = vec_env.VecMonitor(vec_env.DummyVecEnv(list(env_fns)))
     envs.seed(seed)
-    return vec_env.VecNormalize(envs, norm_obs=True, norm_reward=True, clip_obs=CLIP, gamma=gamma, epsilon=EPSILON)
+    return vec_env.VecNormalize(envs, norm_obs=norm_obs, norm_reward=True, clip_obs=CLIP, gamma=gamma, epsilon=EPSILON)
 
 
 def fit(
@@ -113,10 +119,31 @@ def fit(
     Raises:
         HandrailError: ``steps`` or ``snapshots`` is below 1.
     """
+
+    def take(now: int) -> TrainedNetwork:
+        return snapshot(model, linears(model.policy), activation, now)
+
+    return learn(model, take, steps=steps, snapshots=snapshots, log_dir=log_dir, on_step=on_step)
+
+
+def learn(
+    model: Any,
+    take: Callable[[int], Snapshot],
+    *,
+    steps: int,
+    snapshots: int,
+    log_dir: Path | None,
+    on_step: Callable[[int], None] | None,
+) -> list[Snapshot]:
+    """Train ``model`` as :func:`fit` does; ``take``, told the steps so far, makes each snapshot.
+
+    Raises:
+        HandrailError: ``steps`` or ``snapshots`` is below 1.
+    """
     if steps < 1 or snapshots < 1:
         raise HandrailError(f"--steps must be at least 1, got {steps} (and snapshots {snapshots})")
     callbacks = importlib.import_module("stable_baselines3.common.callbacks")
-    taken: list[TrainedNetwork] = []
+    taken: list[Snapshot] = []
     every = max(steps // snapshots, 1)
 
     class Watch(callbacks.BaseCallback):
@@ -128,14 +155,14 @@ def fit(
         def _on_rollout_start(self) -> None:
             # The network has just been updated with everything so far; a snapshot in mid-rollout would repeat it.
             if self.num_timesteps >= every * (len(taken) + 1):
-                taken.append(snapshot(model, linears(model.policy), activation, self.num_timesteps))
+                taken.append(take(self.num_timesteps))
 
     if log_dir is not None:
         logger = importlib.import_module("stable_baselines3.common.logger")
         log_dir.mkdir(parents=True, exist_ok=True)
         model.set_logger(logger.configure(str(log_dir), ["tensorboard"]))
     model.learn(total_timesteps=steps, callback=Watch())
-    taken.append(snapshot(model, linears(model.policy), activation, model.num_timesteps))
+    taken.append(take(model.num_timesteps))
     return taken
 
 

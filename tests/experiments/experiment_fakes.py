@@ -34,7 +34,7 @@ class FakeSimulator:
         outcomes = []
         if i:
             outcomes.append(Outcome(i - 1, i - 1, 2.0 if self.applied[-1][0] == 1 else 0.5, 0.01))
-        return SimpleNamespace(request=i, now_s=float(i), action_mask=self.mask, outcomes=outcomes)
+        return SimpleNamespace(item=i, now_s=float(i), action_mask=self.mask, outcomes=outcomes)
 
     def apply(self, action: int, latency_s: float = 0.0) -> None:
         assert isinstance(action, int)
@@ -47,7 +47,7 @@ class FakeSimulator:
 
 def observe(point):
     """The request's number as observation."""
-    return np.array([point.request], dtype=np.float32)
+    return np.array([point.item], dtype=np.float32)
 
 
 def small_trace(n: int = 600, rate_rps: float = 20.0, seed: int = 5) -> RequestTrace:

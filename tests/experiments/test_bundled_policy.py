@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from handrail.envs.llm_serving.metrics import compute_metrics
+from handrail.experiments.domains.llm import DEFAULT_FALLBACK, DEFAULT_LOAD, DOMAIN, LLMScenario
 from handrail.experiments.guarding import calibrated, calibration_jobs, guard_thresholds, run_calibration
 from handrail.experiments.replay import replay
-from handrail.experiments.scenario import DEFAULT_FALLBACK, DEFAULT_LOAD, Prepared, Scenario, prepare
+from handrail.experiments.scenario import Prepared, prepare
 from handrail.experiments.splits import whole_window
 from handrail.policies import make_heuristic, make_policy
 from handrail.policies.guards import GuardConfig, GuardedPolicy, build_guard
@@ -20,19 +21,19 @@ REQUESTS = 10_000
 
 @pytest.fixture(scope="module")
 def prepared() -> Prepared:
-    return prepare(load_trace("bundled"), Scenario(split="test", load=DEFAULT_LOAD))
+    return prepare(load_trace("bundled"), LLMScenario(split="test", load=DEFAULT_LOAD))
 
 
 @pytest.fixture(scope="module")
 def guard(prepared: Prepared) -> GuardConfig:
     capacity_rps = prepared.change.capacity_rps
-    jobs = calibration_jobs(load_trace("bundled"), prepared.fleet, prepared.scenario, prepared.change, capacity_rps)
-    return calibrated(guard_thresholds("bundled"), capacity_rps, [run_calibration(job) for job in jobs[:1]])
+    jobs = calibration_jobs(load_trace("bundled"), prepared.system, prepared.scenario, prepared.change, capacity_rps)
+    return calibrated(guard_thresholds("bundled", DOMAIN), capacity_rps, [run_calibration(job) for job in jobs[:1]])
 
 
 def p99s(prepared: Prepared, policy: Any) -> dict[str, float]:
     trace, objective = prepared.trace.head(REQUESTS), prepared.scenario.objective
-    run = replay(prepared.fleet, trace, policy, objective, measured=whole_window(), seed=0)
+    run = replay(prepared.system, trace, policy, objective, measured=whole_window(), seed=0)
     metrics = compute_metrics(run.results, objective)
     return {name: metrics[name]["p99"] for name in ("ttft_s", "tbt_s", "e2e_s")}
 

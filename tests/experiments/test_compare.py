@@ -11,13 +11,15 @@ from experiment_fakes import small_trace
 
 from handrail.experiments.arms import Arm, run_arm
 from handrail.experiments.compare import compare, gain_kept, ratios
+from handrail.experiments.domains.llm import DOMAIN, LLMScenario
 from handrail.experiments.report.run_folder import dump_json
 from handrail.experiments.report.table import comparison_lines, comparison_table
-from handrail.experiments.scenario import Scenario, parse_window, prepare
+from handrail.experiments.scenario import parse_window, prepare
 from handrail.policies.guards import GuardConfig
 from handrail.traces import HandrailError
 
-SCENARIO = Scenario(load=0.8, replicas="h100:1,a100:1")
+METRICS = DOMAIN.report.metrics
+SCENARIO = LLMScenario(load=0.8, replicas="h100:1,a100:1")
 
 
 @pytest.fixture(autouse=True)
@@ -45,10 +47,10 @@ def test_gain_kept_is_the_share_of_the_gain_that_the_guard_leaves():
 
 
 def test_ratios_are_null_where_a_quantile_is_lost():
-    assert ratios(entry(3.0), entry(2.0))["tbt_s"]["p99"] == 1.5
-    assert ratios(entry(None), entry(2.0))["tbt_s"]["p99"] is None
-    assert ratios(entry(3.0), entry(None))["tbt_s"]["p99"] is None
-    assert ratios({"failed": "x", "at_decision": 0}, entry(2.0)) is None
+    assert ratios(entry(3.0), entry(2.0), METRICS)["tbt_s"]["p99"] == 1.5
+    assert ratios(entry(None), entry(2.0), METRICS)["tbt_s"]["p99"] is None
+    assert ratios(entry(3.0), entry(None), METRICS)["tbt_s"]["p99"] is None
+    assert ratios({"failed": "x", "at_decision": 0}, entry(2.0), METRICS) is None
 
 
 def test_all_arms_see_the_same_requests(comparison):
@@ -106,8 +108,8 @@ def test_a_policy_that_fails_ends_its_own_run_alone(kind):
     assert set(summary["unguarded"]) == {"failed", "at_decision"}
     assert summary["ratio"]["unguarded"] is None
     assert summary["guarded"]["lost"] == summary["fallback"]["lost"]
-    assert any("the unguarded run ended at decision" in line for line in comparison_lines(summary))
-    comparison_table(summary)
+    assert any("the unguarded run ended at decision" in line for line in comparison_lines(summary, DOMAIN))
+    comparison_table(summary, DOMAIN)
 
 
 def test_workers_and_a_warm_cache_change_no_byte(monkeypatch):
@@ -122,7 +124,7 @@ def test_a_spoiled_cache_is_measured_anew(tmp_path):
     first = compare(small_trace(), SCENARIO, "round-robin").summary
     entries = list((tmp_path / "cache").rglob("*.json"))
     assert len(entries) == 1
-    entries[0].write_text('{"requests": 0')
+    entries[0].write_text('{"items": 0')
     assert compare(small_trace(), SCENARIO, "round-robin").summary == first
 
 

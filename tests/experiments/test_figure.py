@@ -8,6 +8,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from handrail.experiments.domains.llm import DOMAIN
 from handrail.experiments.report.figure import Curve, _ccdf, _p99_over_time, _plain_ticks, draw_comparison
 
 
@@ -22,7 +23,9 @@ def curves(n=1200, lost=0):
 
 
 def draw(**changes):
-    return draw_comparison(curves(**changes), [(10.0, 60.0, "open"), (60.0, 70.0, "half-open")], 1.0, "a title")
+    return draw_comparison(
+        curves(**changes), [(10.0, 60.0, "open"), (60.0, 70.0, "half-open")], 1.0, "a title", DOMAIN.report.figure
+    )
 
 
 def test_a_users_settings_change_no_byte():
@@ -37,7 +40,7 @@ def test_arms_that_lost_everything_or_failed_can_be_drawn():
     assert draw(n=20, lost=20).startswith(b"\x89PNG")
     made = curves()
     del made["unguarded"]
-    assert draw_comparison(made, [], 1.0, "a title").startswith(b"\x89PNG")
+    assert draw_comparison(made, [], 1.0, "a title", DOMAIN.report.figure).startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(
@@ -77,7 +80,7 @@ def test_p99_over_time_is_that_of_each_span_and_breaks_where_it_is_lost():
     arrival_s = np.linspace(0.0, 60.0, 6000)
     ttft_s = np.where(arrival_s < 30.0, 1.0, 2.0)
     ttft_s[-50:] = np.inf
-    at_s, p99 = _p99_over_time(Curve(arrival_s, ttft_s))
+    at_s, p99 = _p99_over_time(Curve(arrival_s, ttft_s), 250)
     assert len(at_s) == 24
     assert set(p99[at_s < 29]) == {1.0}
     assert set(p99[(at_s > 31) & (at_s < 57)]) == {2.0}

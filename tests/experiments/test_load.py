@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from handrail.experiments.load import KEPT_REQUESTS, change_load, change_rate, default_method, describe_traffic
+from handrail.experiments.load import REQUESTS, change_load, change_rate, describe_traffic
+from handrail.experiments.rescale import KEPT_ITEMS, default_method
 from handrail.traces import HandrailError, RequestTrace
 
 
@@ -50,7 +51,7 @@ def test_the_default_way_follows_the_stated_rule(factor, duration_s, method):
     trace = RequestTrace(
         arrival_s=np.array([0.0, duration_s]), prompt_tokens=np.array([1, 1]), output_tokens=np.array([1, 1])
     )
-    assert default_method(trace, factor) == method
+    assert default_method(trace, factor, REQUESTS) == method
 
 
 @pytest.mark.parametrize(
@@ -90,7 +91,7 @@ def test_where_think_times_fill_the_trace_compression_gives_way_or_says_so():
     changed, change = change_rate(trace, 40.0)
     assert change.method == "superpose"
     assert change.copies == 40
-    assert len(changed) == KEPT_REQUESTS
+    assert len(changed) == KEPT_ITEMS
     assert change.after.rate_rps == pytest.approx(40.0 * change.before.rate_rps, rel=0.1)
     assert "from the middle" in change.sentence()
 

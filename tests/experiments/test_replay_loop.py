@@ -10,6 +10,7 @@ from experiment_fakes import FakeSimulator, observe, small_trace
 
 from handrail.envs.llm_serving import FleetConfig, layout_for
 from handrail.envs.llm_serving.metrics import Objective
+from handrail.experiments.domains.llm import judged
 from handrail.experiments.replay import UpObserver, replay, run_policy
 from handrail.experiments.splits import MeasuredWindow, whole_window
 from handrail.policies import make_heuristic
@@ -46,7 +47,7 @@ class Listening(Scripted):
 
 def test_a_policy_gets_each_observation_and_its_own_state_and_its_actions_are_applied():
     simulator, policy = FakeSimulator(4), Scripted([0, 2, 1, 0], latency_s=0.25)
-    run = run_policy(simulator, observe, policy, Objective())
+    run = run_policy(simulator, observe, policy, judged(Objective()))
     assert simulator.applied == [(0, 0.25), (2, 0.25), (1, 0.25), (0, 0.25)]
     assert policy.seen == [[0.0], [1.0], [2.0], [3.0]]
     assert policy.states == [None, 1, 2, 3]
@@ -54,13 +55,13 @@ def test_a_policy_gets_each_observation_and_its_own_state_and_its_actions_are_ap
     assert run.results.applied is simulator.applied
     assert run.decisions.action.tolist() == [0, 2, 1, 0]
     assert run.decisions.now_s.tolist() == [0.0, 1.0, 2.0, 3.0]
-    assert run.decisions.request.tolist() == [0, 1, 2, 3]
+    assert run.decisions.item.tolist() == [0, 1, 2, 3]
     assert run.decisions.shadow_action is None
 
 
 def test_a_listening_policy_hears_of_each_outcome_once_with_its_decision():
     policy = Listening([0, 1, 0])
-    run_policy(FakeSimulator(3), observe, policy, Objective(slo_ttft_s=1.0))
+    run_policy(FakeSimulator(3), observe, policy, judged(Objective(slo_ttft_s=1.0)))
     assert [feedback.decision for feedback in policy.heard] == [0, 1, 2]
     assert [feedback.now_s for feedback in policy.heard] == [0.0, 1.0, 2.0]
     outcomes = [(o.decision, o.violated, o.value) for feedback in policy.heard for o in feedback.outcomes]
@@ -70,7 +71,7 @@ def test_a_listening_policy_hears_of_each_outcome_once_with_its_decision():
 @pytest.mark.parametrize("objective", [Objective(slo_ttft_s=0.4), Objective(slo_tbt_s=0.005)])
 def test_missing_either_limit_is_a_violation(objective):
     policy = Listening([0, 0])
-    run_policy(FakeSimulator(2), observe, policy, objective)
+    run_policy(FakeSimulator(2), observe, policy, judged(objective))
     assert [o.violated for o in policy.heard[1].outcomes] == [True]
 
 
@@ -89,7 +90,7 @@ def test_missing_either_limit_is_a_violation(objective):
 )
 def test_a_policy_that_raises_or_acts_illegally_ends_its_run_there(bad, reason):
     simulator = FakeSimulator(5, down=(2,))
-    run = run_policy(simulator, observe, Scripted([0, 1, bad, 0, 0]), Objective())
+    run = run_policy(simulator, observe, Scripted([0, 1, bad, 0, 0]), judged(Objective()))
     assert run.results is None
     assert run.failure.at_decision == 2
     assert reason in run.failure.reason
@@ -99,13 +100,13 @@ def test_a_policy_that_raises_or_acts_illegally_ends_its_run_there(bad, reason):
 @pytest.mark.parametrize("action", [np.int64(1), np.array(1), np.array([1]), 1.0, np.float32(1.0)])
 def test_a_whole_number_in_any_dress_is_an_action(action):
     simulator = FakeSimulator(1)
-    run_policy(simulator, observe, Scripted([action]), Objective())
+    run_policy(simulator, observe, Scripted([action]), judged(Objective()))
     assert simulator.applied == [(1, 0.0)]
 
 
 def test_a_shadow_is_asked_and_not_obeyed():
     simulator = FakeSimulator(4)
-    run = run_policy(simulator, observe, Scripted([0, 0, 0, 0]), Objective(), shadow=Scripted([0, 1, 0, 2]))
+    run = run_policy(simulator, observe, Scripted([0, 0, 0, 0]), judged(Objective()), shadow=Scripted([0, 1, 0, 2]))
     assert [action for action, _ in simulator.applied] == [0, 0, 0, 0]
     assert run.decisions.shadow_action.tolist() == [0, 1, 0, 2]
     assert run.decisions.differing_share() == 0.5
@@ -126,7 +127,7 @@ def test_time_is_counted_where_it_is_spent():
         time.sleep(0.003)
         return observe(point)
 
-    timing = run_policy(Slow(10), look, Thinking([0] * 10), Objective()).timing
+    timing = run_policy(Slow(10), look, Thinking([0] * 10), judged(Objective())).timing
     assert timing.simulate_s >= 11 * 0.002
     assert timing.observe_s >= 10 * 0.003
     assert timing.decide_s >= 10 * 0.004
@@ -134,7 +135,7 @@ def test_time_is_counted_where_it_is_spent():
 
 
 def test_a_run_of_no_requests_decides_nothing():
-    run = run_policy(FakeSimulator(0), observe, Scripted([]), Objective())
+    run = run_policy(FakeSimulator(0), observe, Scripted([]), judged(Objective()))
     assert len(run.decisions.action) == 0
     assert run.decisions.differing_share() is None
 

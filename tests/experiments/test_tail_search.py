@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 
 from handrail.envs.llm_serving import layout_for
-from handrail.experiments.scenario import Scenario, prepare
+from handrail.experiments.domains.llm import DOMAIN, LLMScenario
+from handrail.experiments.scenario import prepare
 from handrail.experiments.tail_search import (
     LOSS_WEIGHT,
     LOST_LOG_RATIO,
+    TAIL_QUANTILES,
     NetworkScore,
     ScorerScore,
     score_on,
-    tails,
     traffic_windows,
     window_score,
 )
@@ -40,7 +41,7 @@ def small_trace(n: int = 900, seed: int = 0) -> RequestTrace:
 
 
 def prepared(trace: RequestTrace, **fields: object):
-    return prepare(trace, Scenario.model_validate({"split": "train", "replicas": "h100:1,a100:1", **fields}))
+    return prepare(trace, LLMScenario.model_validate({"split": "train", "replicas": "h100:1,a100:1", **fields}))
 
 
 def linear_score(windows, per_iteration: int = 0) -> ScorerScore:
@@ -80,7 +81,7 @@ def test_tails_are_of_measured_requests():
         status=np.zeros(n, np.int8),
         measured=np.arange(n) < 101,
     )
-    np.testing.assert_allclose(tails(results), [[98.0, 99.0, 99.5], [196.0, 198.0, 199.0]])
+    np.testing.assert_allclose(DOMAIN.tails(results, TAIL_QUANTILES), [[98.0, 99.0, 99.5], [196.0, 198.0, 199.0]])
 
 
 def test_the_fallback_itself_scores_0():
@@ -93,10 +94,10 @@ def test_the_fallback_itself_scores_0():
 def test_windows_are_drawn_anew_where_the_load_is_raised_by_random_shifts():
     trace = small_trace()
     raised = prepared(trace, rate=2.0, load_by="superpose")
-    windows = traffic_windows(trace, raised, "expected-drain", n=3, seed=4, max_requests=300)
+    windows = traffic_windows(trace, raised, "expected-drain", n=3, seed=4, max_items=300)
     assert len({w.trace.content_hash for w in windows}) == 3
     assert all(len(w.trace) == 300 and w.trace.arrival_s[0] == 0 for w in windows)
-    again = traffic_windows(trace, raised, "expected-drain", n=3, seed=4, max_requests=300)
+    again = traffic_windows(trace, raised, "expected-drain", n=3, seed=4, max_items=300)
     assert [w.trace.content_hash for w in windows] == [w.trace.content_hash for w in again]
 
 
@@ -108,7 +109,7 @@ def test_windows_that_are_equal_are_replayed_once():
 def test_an_iteration_uses_its_windows_in_turn_for_every_candidate():
     trace = small_trace()
     raised = prepared(trace, rate=2.0, load_by="superpose")
-    windows = traffic_windows(trace, raised, "expected-drain", n=3, seed=4, max_requests=250)
+    windows = traffic_windows(trace, raised, "expected-drain", n=3, seed=4, max_items=250)
     vector = np.array([-1.0, 1.0])
     each = [score_on(w, linear_score(windows).network(vector)) for w in windows]
     assert len(set(each)) == 3

@@ -11,8 +11,9 @@ import pytest
 
 from handrail.envs.llm_serving import layout_for
 from handrail.experiments.cli import main
-from handrail.experiments.scenario import Scenario
-from handrail.experiments.training import TrainingOptions, TrainingReport, train_policy
+from handrail.experiments.domains.llm import LLMScenario
+from handrail.experiments.finalists import TrainingOptions
+from handrail.experiments.training import TrainingReport, train_policy
 from handrail.policies import HEURISTICS, load_policy
 from handrail.traces import RequestTrace, load_trace
 from handrail.traces.errors import HandrailError
@@ -85,7 +86,7 @@ def test_the_table_names_every_heuristic_and_the_share_that_differs(
 
 def test_two_workers_write_what_one_writes_and_a_second_run_resumes(trace_file: Path, tmp_path: Path):
     trace = load_trace(str(trace_file))
-    scenario = Scenario(replicas="h100:1,a100:1", rate=2.0, load_by="superpose")
+    scenario = LLMScenario(replicas="h100:1,a100:1", rate=2.0, load_by="superpose")
     options = {"iterations": 2, "population": 4, "elites": 2, "windows": 2, "per_iteration": 1}
 
     def train(name: str, **changes: object) -> TrainingReport:
@@ -158,4 +159,4 @@ def test_out_that_is_a_file_is_refused_before_anything_runs(trace_file: Path, ca
 def test_a_trace_too_short_for_three_parts_is_a_clear_error(tmp_path: Path):
     trace = RequestTrace(arrival_s=[0.0, 1.0], prompt_tokens=[10, 10], output_tokens=[5, 5], name="two")
     with pytest.raises(HandrailError, match="validation part holds no request"):
-        train_policy(trace, Scenario(rate=1.0), TrainingOptions(), tmp_path / "p")
+        train_policy(trace, LLMScenario(rate=1.0), TrainingOptions(), tmp_path / "p")

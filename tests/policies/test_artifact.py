@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
+from synthetic_cluster import WAIT, job, queue
 from synthetic_observations import random_observation
 
+from handrail.envs.cluster.layout import layout_for as cluster_layout_for
 from handrail.envs.common import Layout
 from handrail.envs.llm_serving.layout import layout_for
-from handrail.policies import load_policy, make_policy, save_policy
+from handrail.policies import bundled_folder, load_policy, make_policy, save_policy
 from handrail.policies.artifact import MAX_CARD_BYTES, MAX_WEIGHTS_BYTES
 from handrail.policies.card import FeatureCard, MlpArchitecture, PolicyCard, ScorerArchitecture, TrainingCard
 from handrail.policies.network import mlp_shapes
@@ -253,6 +255,73 @@ def test_make_policy_knows_names_and_folders(tmp_path: Path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(HandrailError, match=r"policy\.json: the policy folder lacks this file"):
         make_policy(tmp_path / "empty", LAYOUT)
+
+
+CLUSTER = cluster_layout_for(4)
+
+
+def save_cluster(folder: Path) -> PolicyCard:
+    """Shortest job first; waiting scores as a job of 1000 s."""
+    return save_policy(
+        folder,
+        name="shortest",
+        architecture=ScorerArchitecture(
+            features=(FeatureCard(fields=("estimate_s",)), FeatureCard(fields=("is_wait",)))
+        ),
+        layout=CLUSTER,
+        mean=np.zeros(2),
+        std=np.ones(2),
+        tensors={"linear": np.array([-1.0, -1000.0])},
+        training=TRAINING.model_copy(update={"algorithm": "maskable-ppo"}),
+        domain="cluster",
+    )
+
+
+def test_a_policy_of_a_cluster_comes_back_and_takes_any_window(tmp_path: Path):
+    card = save_cluster(tmp_path)
+    assert card.domain == "cluster"
+    assert card.training.algorithm == "maskable-ppo"
+    jobs = job(estimate_s=900), job(estimate_s=20, fits=0), job(estimate_s=800)
+    policy = load_policy(tmp_path, CLUSTER, "cluster")
+    assert policy.predict(queue(*jobs))[0] == 2
+    assert policy.predict(queue(job(estimate_s=1200)))[0] == WAIT
+    wider = cluster_layout_for(9)
+    assert make_policy(tmp_path, wider, domain="cluster").predict(queue(*jobs, layout=wider))[0] == 2
+
+
+def test_a_policy_of_another_domain_is_refused(tmp_path: Path):
+    save_cluster(tmp_path / "cluster")
+    save_scorer(tmp_path / "llm")
+    one_clear_error(tmp_path / "cluster", "policy.json", "field domain is 'cluster'", "'llm'", "--domain cluster")
+    with pytest.raises(HandrailError, match=r"field domain is 'llm'.*in domain 'cluster'; give --domain llm"):
+        make_policy(tmp_path / "llm", CLUSTER, domain="cluster")
+
+
+def test_an_mlp_of_a_cluster_is_refused_for_another_window(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    save_policy(
+        tmp_path,
+        name="mlp",
+        architecture=MlpArchitecture(hidden=(8,), activation="relu"),
+        layout=CLUSTER,
+        mean=np.zeros(CLUSTER.size),
+        std=np.ones(CLUSTER.size),
+        tensors={k: rng.standard_normal(s) for k, s in mlp_shapes(CLUSTER.size, [8], 5).items()},
+        training=TRAINING,
+        domain="cluster",
+    )
+    assert load_policy(tmp_path, CLUSTER, "cluster").predict(queue(job(), may_wait=False))[0] == 0
+    with pytest.raises(HandrailError, match=r"observation\.n_replicas is 5, but the window with its row .* 7; train"):
+        load_policy(tmp_path, cluster_layout_for(6), "cluster")
+
+
+def test_the_card_of_a_router_says_what_it_always_said(tmp_path: Path):
+    card = save_scorer(tmp_path)
+    assert json.loads((tmp_path / "policy.json").read_text())["domain"] == "llm"
+    again = PolicyCard.model_validate_json((bundled_folder("llm") / "policy.json").read_bytes(), strict=True)
+    text = json.dumps(again.model_dump(mode="json"), indent=1, sort_keys=True, allow_nan=False) + "\n"
+    assert text.encode() == (bundled_folder("llm") / "policy.json").read_bytes()
+    assert card.format_version == again.format_version
 
 
 def test_nothing_under_policies_unpickles():

@@ -12,15 +12,14 @@ from hypothesis import strategies as st
 from trace_samples import small_trace
 
 from handrail.traces import RequestTrace
-from handrail.traces.llm.describe import (
-    compare_traces,
-    describe,
+from handrail.traces.common.statistics import (
     fano_factor,
     interarrival_cv,
     ks_distance,
     peak_to_mean,
     wasserstein_distance,
 )
+from handrail.traces.llm.describe import compare_traces, describe
 
 samples = st.lists(st.integers(0, 30) | st.floats(-100, 100), min_size=1, max_size=40)
 

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from handrail.traces import RequestTrace, TraceError, load_trace
+from handrail.traces.common.parameters import parse_config
+from handrail.traces.common.statistics import interarrival_cv, ks_distance
 from handrail.traces.llm import generator_config
-from handrail.traces.llm.describe import describe, interarrival_cv, ks_distance
+from handrail.traces.llm.describe import describe
 from handrail.traces.llm.generator import API, CONVERSATION, generate, mean_turns
-from handrail.traces.llm.generator_config import BurstGPTLikeConfig, parse_config
+from handrail.traces.llm.generator_config import BurstGPTLikeConfig
 
 DAY_S = 86_400.0
 
@@ -173,7 +175,7 @@ def test_daily_load_is_like_that_of_part_1():
 )
 def test_wrong_parameters(values: dict, message: str):
     with pytest.raises(TraceError, match=message) as caught:
-        parse_config(values, "here")
+        parse_config(BurstGPTLikeConfig, values, "here")
     assert str(caught.value).startswith("here: ")
 
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from trace_samples import SAMPLES, request_traces, small_trace
 
 from handrail.traces import RequestTrace, TraceError, load_trace
-from handrail.traces.llm.write import SUFFIXES, write_atomically, write_trace
+from handrail.traces.common.write import SUFFIXES, write_atomically
+from handrail.traces.llm.write import write_trace
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

@@ -5,18 +5,14 @@ Columns ``TIMESTAMP, ContextTokens, GeneratedTokens``; 2023's stamps have seven 
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from .columns import ReadOptions, Table, assemble, time_order, whole_numbers
+from ..common.columns import Table, date_stamps_ns, time_order, whole_numbers
+from ..signatures import AZURE
+from .columns import ReadOptions, assemble
 from .request_trace import MAX_TOKENS, RequestTrace
 
 STAMP, PROMPT, OUTPUT = "TIMESTAMP", "ContextTokens", "GeneratedTokens"
-SIGNATURE = (STAMP, PROMPT, OUTPUT)
-_STAMP_FORM = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:?\d\d)?")
 
 
 def read_azure(file: Table, options: ReadOptions) -> RequestTrace:
@@ -25,12 +21,12 @@ def read_azure(file: Table, options: ReadOptions) -> RequestTrace:
     Raises:
         TraceError: With line and field of whatever is missing or out of range.
     """
-    file.require(SIGNATURE, "the Azure traces have it; fetch the file again, or name your columns with --map")
+    file.require(AZURE, "the Azure traces have it; fetch the file again, or name your columns with --map")
     columns = file.read((PROMPT, OUTPUT), (STAMP,))
     source = file.source
     tokens = [whole_numbers(file, c, columns[c], low=0, high=MAX_TOKENS) for c in (PROMPT, OUTPUT)]
     stamp_ns = date_stamps_ns(file, STAMP, columns[STAMP])
-    order = time_order(stamp_ns, source, file.place, STAMP, options)
+    order = time_order(stamp_ns, source, file.place, STAMP, sort=options.sort)
     if order is not None:
         stamp_ns = stamp_ns[order]
     origin = str(np.datetime64(int(stamp_ns[0]), "ns"))
@@ -43,36 +39,3 @@ def read_azure(file: Table, options: ReadOptions) -> RequestTrace:
         order=order,
         notes={"format": "azure", "origin": origin},
     )
-
-
-def date_stamps_ns(file: Table, column: str, values: pa.ChunkedArray) -> np.ndarray:
-    """Date-and-time text as nanoseconds since 1970 (UTC where no zone is given), int64, shape (n,)."""
-    text = values.cast(pa.string())
-    for kind in (pa.timestamp("ns"), pa.timestamp("ns", tz="UTC")):
-        try:
-            return pc.cast(text, kind).cast(pa.int64()).to_numpy()
-        except pa.ArrowInvalid:
-            continue
-    zoned = [_zone(value) for value in text.to_pylist()]
-    for row, value in enumerate(text.to_pylist()):
-        if not _STAMP_FORM.fullmatch(value) or not _castable(value):
-            problem = f"{value[:40]!r} is not a date and time such as 2023-11-16 18:15:46.6805900; mend or drop the row"
-            raise file.source.bad_value(file.place(row), column, problem)
-        if zoned[row] != zoned[0]:
-            raise file.source.bad_value(file.place(row), column, "some stamps have a time zone and some have not")
-    raise file.source.error(f"field {column!r}: the stamps cannot be read as dates and times; export them again")
-
-
-def _zone(value: str) -> bool:
-    match = _STAMP_FORM.fullmatch(value)
-    return bool(match and match.group(2))
-
-
-def _castable(value: str) -> bool:
-    for kind in (pa.timestamp("ns"), pa.timestamp("ns", tz="UTC")):
-        try:
-            pc.cast(pa.scalar(value), kind)
-        except pa.ArrowInvalid:
-            continue
-        return True
-    return False

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from .columns import ReadOptions, Table, assemble, check_stamps, labels, names_of, time_order, whole_numbers
+from ..common.columns import Table, check_stamps, labels, names_of, time_order, whole_numbers
+from ..signatures import BURSTGPT
+from .columns import ReadOptions, assemble
 from .request_trace import MAX_TOKENS, RequestTrace
 from .spread import spread_ties
 
 STAMP, PROMPT, OUTPUT = "Timestamp", "Request tokens", "Response tokens"
 MODEL, TENANT, SESSION = "Model", "Log Type", "Session ID"
-SIGNATURE = (STAMP, PROMPT, OUTPUT)
 
 
 def read_burstgpt(table: Table, options: ReadOptions) -> RequestTrace:
@@ -26,15 +27,15 @@ def read_burstgpt(table: Table, options: ReadOptions) -> RequestTrace:
     Raises:
         TraceError: With line and field of whatever is missing or out of range.
     """
-    table.require(SIGNATURE, "BurstGPT has it; fetch the file again, or name your columns with --map")
+    table.require(BURSTGPT, "BurstGPT has it; fetch the file again, or name your columns with --map")
     texts = [column for column in (MODEL, TENANT, SESSION) if column in table.header]
     table.require(texts, "rename one")
-    columns = table.read(SIGNATURE, texts)
+    columns = table.read(BURSTGPT, texts)
     source = table.source
     stamp_s = columns[STAMP].to_numpy()
     check_stamps(stamp_s, source, table.place, STAMP)
     tokens = [whole_numbers(table, c, columns[c], low=0, high=MAX_TOKENS) for c in (PROMPT, OUTPUT)]
-    order = time_order(stamp_s, source, table.place, STAMP, options)
+    order = time_order(stamp_s, source, table.place, STAMP, sort=options.sort)
     if order is not None:
         stamp_s = stamp_s[order]
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..common.cycle import expected_arrivals
+from ..common.renewals import renewals
 from ..errors import TraceError
 from .generator_config import BurstGPTLikeConfig
 from .request_trace import RequestTrace
@@ -18,7 +20,6 @@ from .request_trace import RequestTrace
 CONVERSATION, API = "Conversation log", "API log"
 MODELS = ("ChatGPT", "GPT-4")
 _HOUR_S = 3600.0
-_WEEK_HOURS = 7 * 24
 # Conversations and bursts that began before the trace does are part of it: generation starts this much earlier.
 _LEAD_HOURS = 12
 _STREAMS = ("sessions", "turns", "prompts", "responses", "periods", "requests", "templates", "models", "failures")
@@ -107,11 +108,10 @@ def _session_starts(config: BurstGPTLikeConfig, rng: np.random.Generator) -> Flo
     per_hour = config.rate_per_s * (1 - config.api_share) / mean_turns(config) * _HOUR_S * week / week.mean()
     origin_h = config.start_weekday * 24 + config.start_hour
     # Hours of the clock that the trace touches, counted from Monday 0:00; the lead may reach into the week before.
-    hours = np.arange(math.floor(origin_h) - _LEAD_HOURS, math.ceil(origin_h + config.duration_s / _HOUR_S) + 1)
-    expected = np.concatenate(([0.0], np.cumsum(per_hour[hours[:-1] % _WEEK_HOURS])))
-    operational = _renewals(expected[-1], 1.0, config.session_start_cv, rng)
-    rising = np.concatenate(([True], np.diff(expected) > 0))
-    return (np.interp(operational, expected[rising], hours[rising]) - origin_h) * _HOUR_S
+    last_h = math.ceil(origin_h + config.duration_s / _HOUR_S)
+    hours, expected = expected_arrivals(per_hour, math.floor(origin_h) - _LEAD_HOURS, last_h)
+    operational = renewals(expected[-1], 1.0, config.session_start_cv, rng)
+    return (np.interp(operational, expected, hours) - origin_h) * _HOUR_S
 
 
 def _conversation_lengths(
@@ -161,7 +161,7 @@ def _api_calls(config: BurstGPTLikeConfig, rng: dict[str, np.random.Generator]) 
             model = int(rng["models"].random() < config.gpt4_share)
             if rate <= 0:
                 continue
-            at_s = begin_s + _renewals(end_s - begin_s, rate, config.api_cv, rng["requests"])
+            at_s = begin_s + renewals(end_s - begin_s, rate, config.api_cv, rng["requests"])
             n = len(at_s)
             prompt = prompt_template * rng["prompts"].lognormal(0.0, config.api_prompt_jitter_log_sigma, n)
             output = response_template * rng["responses"].lognormal(0.0, config.api_response_jitter_log_sigma, n)
@@ -195,20 +195,6 @@ def _on_periods(config: BurstGPTLikeConfig, rng: np.random.Generator) -> list[tu
             periods.append((begin_s, end_s))
         now_s += on_s + off_s
     return periods
-
-
-def _renewals(length: float, rate: float, cv: float, rng: np.random.Generator) -> Floats:
-    """Times in [0, length) of a renewal process with Gamma inter-arrivals of mean 1 / rate and the given CV."""
-    times: list[Floats] = []
-    now = 0.0
-    while now < length:
-        expected = (length - now) * rate
-        count = int(expected + 4 * cv * math.sqrt(expected)) + 16
-        chunk = now + np.cumsum(rng.gamma(1 / cv**2, cv**2 / rate, count))
-        times.append(chunk)
-        now = float(chunk[-1])
-    merged = np.concatenate(times) if times else np.zeros(0)
-    return merged[merged < length]
 
 
 def _tokens(values: Floats, largest: int) -> Ints:

@@ -6,12 +6,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from ..errors import TraceError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -127,17 +124,3 @@ class BurstGPTLikeConfig(BaseModel):
         if self.rate_per_s * self.duration_s > self.max_requests:
             raise ValueError(f"about {self.rate_per_s * self.duration_s:,.0f} requests exceed max_requests")
         return self
-
-
-def parse_config(values: Mapping[str, Any], where: str) -> BurstGPTLikeConfig:
-    """The config with the given values, which came from ``where``.
-
-    Raises:
-        TraceError: An unknown parameter, or a value of the wrong type or out of range.
-    """
-    try:
-        return BurstGPTLikeConfig.model_validate(values)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        parameter = ".".join(str(part) for part in first["loc"]) or "parameters"
-        raise TraceError(f"{where}: {parameter}: {first['msg']}") from None

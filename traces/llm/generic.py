@@ -8,12 +8,21 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from .azure import date_stamps_ns
+from ..common.arrays import compact_names
+from ..common.columns import (
+    Table,
+    check_stamps,
+    date_stamps_ns,
+    labels,
+    names_of,
+    time_order,
+    whole_numbers,
+)
+from ..signatures import REQUESTS
 from .burstgpt import without_empty
-from .columns import ReadOptions, Table, assemble, check_stamps, labels, names_of, time_order, whole_numbers
-from .request_trace import MAX_TOKENS, RequestTrace, compact_names
+from .columns import ReadOptions, assemble
+from .request_trace import MAX_TOKENS, RequestTrace
 
-REQUIRED = ("arrival_s", "prompt_tokens", "output_tokens")
 OPTIONAL = ("session_id", "tenant", "model", "priority", "prefix_blocks", "prefix_block_tokens")
 MILLISECONDS = "arrival_ms"
 # Stamps beyond three years are a wall clock (seconds since 1970): time then starts with the first request.
@@ -58,7 +67,7 @@ def read_generic(table: Table, options: ReadOptions, mapping: Mapping[str, str])
         stamps = values[stamp].to_numpy() / (1000.0 if MILLISECONDS in column else 1.0)
         check_stamps(stamps, source, table.place, stamp)
     tokens = [whole(name, 0, MAX_TOKENS) for name in ("prompt_tokens", "output_tokens")]
-    order = time_order(stamps, source, table.place, stamp, options)
+    order = time_order(stamps, source, table.place, stamp, sort=options.sort)
     if order is not None:
         stamps = stamps[order]
     if dates:
@@ -101,14 +110,14 @@ def read_generic(table: Table, options: ReadOptions, mapping: Mapping[str, str])
 
 def _resolved(table: Table, mapping: Mapping[str, str]) -> dict[str, str]:
     """Which column of the file each of handrail's columns is read from."""
-    known = (*REQUIRED, *OPTIONAL, MILLISECONDS)
+    known = (*REQUESTS, *OPTIONAL, MILLISECONDS)
     for name in mapping:
         if name not in known:
             raise table.source.error(f"--map knows no column {name!r}; it maps {', '.join(known)}")
     if MILLISECONDS in mapping and "arrival_s" in mapping:
         raise table.source.error("--map has both arrival_s and arrival_ms; give one")
     column = dict(mapping)
-    required = [n for n in REQUIRED if n not in mapping and not (n == "arrival_s" and MILLISECONDS in mapping)]
+    required = [n for n in REQUESTS if n not in mapping and not (n == "arrival_s" and MILLISECONDS in mapping)]
     column.update({name: name for name in required})
     column.update({name: name for name in OPTIONAL if name not in mapping and name in table.header})
     for name, found in column.items():

@@ -7,18 +7,21 @@ from pathlib import Path
 from typing import Literal
 
 from ..catalog import CATALOG, data_folder
+from ..common.columns import Table
+from ..common.delimited import DelimitedFile
+from ..common.parquet import ParquetFile
+from ..common.source import DEFAULT_MAX_BYTES, DEFAULT_MAX_ROWS, PARQUET_MAGIC, Source, read_source
 from ..errors import TraceError
+from ..signatures import AZURE, BURSTGPT, REQUESTS, domain_of, first_character, looks_like_swf
 from . import azure, burstgpt, generic, mooncake
-from .columns import ReadOptions, Table
-from .delimited import DelimitedFile
+from .columns import ReadOptions
 from .failures import Failures
-from .parquet import ParquetFile
 from .request_trace import RequestTrace
-from .source import DEFAULT_MAX_BYTES, DEFAULT_MAX_ROWS, PARQUET_MAGIC, UTF8_BOM, Source, read_source
 
 Format = Literal["auto", "burstgpt", "azure", "mooncake", "generic"]
 FORMATS: tuple[str, ...] = ("auto", "burstgpt", "azure", "mooncake", "generic")
 BUNDLED = "bundled"
+_JOBS = "holds jobs or machines of a cluster, not requests; read it with --domain cluster (load_job_trace)"
 BUNDLED_PATH = Path(__file__).parent.parent / "data" / "burstgpt_like.csv.gz"
 
 
@@ -59,6 +62,8 @@ def load_trace(
         raise TraceError(f"{path_or_name}: --map is for the generic format; leave out --format {format}")
     if spread_seed is not None and spread_seed < 0:
         raise TraceError(f"{path_or_name}: spread_seed must be 0 or more, got {spread_seed}")
+    if str(path_or_name) == "bundled-cluster" and not Path(path_or_name).exists():
+        raise TraceError(f"{path_or_name}: {_JOBS}")
     path = _resolve(path_or_name)
     source = read_source(path, max_rows=max_rows, max_bytes=max_bytes)
     options = ReadOptions(failures, spread_seed, sort)
@@ -83,16 +88,20 @@ def _resolve(path_or_name: str | Path) -> str | Path:
 def _read(source: Source, format: str, mapping: Mapping[str, str], options: ReadOptions) -> RequestTrace:
     if source.data.startswith(PARQUET_MAGIC):
         return _read_table(ParquetFile(source), format, mapping, options)
-    if format == "mooncake" or (format == "auto" and _first_character(source) == b"{"):
+    if format == "mooncake" or (format == "auto" and first_character(source) == b"{"):
         if mapping:
             raise source.error("is JSON lines, which --map does not read; convert it to CSV or Parquet")
         return mooncake.read_mooncake(source, options)
+    if format == "auto" and not mapping and looks_like_swf(source):
+        raise source.error(_JOBS)
     return _read_table(DelimitedFile(source), format, mapping, options)
 
 
 def _read_table(table: Table, format: str, mapping: Mapping[str, str], options: ReadOptions) -> RequestTrace:
     if format == "mooncake":
         raise table.source.error("is not JSON lines; leave out --format mooncake")
+    if format == "auto" and not mapping and domain_of(table.header) == "cluster":
+        raise table.source.error(_JOBS)
     if format == "auto":
         format = "generic" if mapping else detect_table(table.header)
     if format == "burstgpt":
@@ -105,15 +114,8 @@ def _read_table(table: Table, format: str, mapping: Mapping[str, str], options: 
 def detect_table(header: tuple[str, ...]) -> str:
     """The format whose own column names occur most often among the given ones; ``generic`` where none does."""
     counts = {
-        "generic": sum(name in header for name in generic.REQUIRED),
-        "burstgpt": sum(name in header for name in burstgpt.SIGNATURE),
-        "azure": sum(name in header for name in azure.SIGNATURE),
+        "generic": sum(name in header for name in REQUESTS),
+        "burstgpt": sum(name in header for name in BURSTGPT),
+        "azure": sum(name in header for name in AZURE),
     }
     return max(counts, key=lambda name: counts[name])
-
-
-def _first_character(source: Source) -> bytes:
-    start = len(UTF8_BOM) if source.data.startswith(UTF8_BOM) else 0
-    while source.data[start : start + 1].isspace():
-        start += 1
-    return bytes(source.data[start : start + 1])

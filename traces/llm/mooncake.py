@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from .columns import ReadOptions, assemble, check_stamps, time_order
+from ..common.columns import check_stamps, time_order
+from ..common.source import Source
+from ..signatures import MOONCAKE
+from .columns import ReadOptions, assemble
 from .request_trace import MAX_TOKENS, RequestTrace
-from .source import Source
 from .spread import batch_width_s, spread_ties
 
 BLOCK_TOKENS = 512
@@ -22,7 +24,6 @@ BATCH_S = 3.0
 # Ids are numbered in order of first appearance: "the next id" would tell the future, so they are permuted.
 PERMUTATION_SEED = 512
 STAMP, PROMPT, OUTPUT, BLOCKS = "timestamp", "input_length", "output_length", "hash_ids"
-SIGNATURE = (STAMP, PROMPT, OUTPUT)
 _MAX_ID = 2**62
 _UTF8_BOM_CHARACTER = "\ufeff"
 
@@ -66,7 +67,7 @@ def read_mooncake(source: Source, options: ReadOptions) -> RequestTrace:
 
     stamp_s = np.array([stamp / 1000 for stamp, _, _ in numbers])
     check_stamps(stamp_s, source, place_of, STAMP)
-    order = time_order(stamp_s, source, place_of, STAMP, options)
+    order = time_order(stamp_s, source, place_of, STAMP, sort=options.sort)
     if order is not None:
         stamp_s = stamp_s[order]
     stamp_s = stamp_s - stamp_s[0]
@@ -110,14 +111,14 @@ def _parsed(source: Source, raw: bytearray, place: str) -> dict[str, Any]:
         raise source.error(f"{place}: is not JSON ({problem}); one object a line is expected") from None
     if not isinstance(row, dict):
         raise source.error(f"{place}: is a JSON {type(row).__name__}; one object a line is expected")
-    for field in SIGNATURE:
+    for field in MOONCAKE:
         if field not in row:
             raise source.bad_value(place, field, "is missing; Mooncake lines have it, fetch the file again")
     return row
 
 
 def _numbers(source: Source, row: dict[str, Any], place: str) -> tuple[float, int, int]:
-    for field in SIGNATURE:
+    for field in MOONCAKE:
         value = row[field]
         if isinstance(value, bool) or not isinstance(value, int | float):
             shown = repr(value[:40]) if isinstance(value, str) else f"a JSON {type(value).__name__}"

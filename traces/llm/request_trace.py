@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..common.arrays import check_factor, checked_names, compact_names, feed, freeze_state, frozen, refuse
+from ..common.columns import MAX_STAMP_S
 from ..errors import TraceError
 from . import transforms
 
@@ -19,7 +21,6 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 MAX_TOKENS = 10**9  # no request is that long: a larger number is a wrong column
-MAX_STAMP_S = 1e11  # 3,000 years: a larger number is a stamp in milliseconds or finer
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,15 +62,16 @@ class RequestTrace:
 
     def __post_init__(self) -> None:
         n = len(self.arrival_s)
-        self._set("arrival_s", _frozen(self.arrival_s, np.float64, "arrival_s", n))
+        self._set("arrival_s", frozen(self.arrival_s, np.float64, "arrival_s", n))
         for column in ("prompt_tokens", "output_tokens"):
-            self._set(column, _frozen(getattr(self, column), np.int64, column, n))
+            self._set(column, frozen(getattr(self, column), np.int64, column, n))
         for column in ("session_id", "tenant", "model", "priority"):
             if getattr(self, column) is not None:
-                self._set(column, _frozen(getattr(self, column), np.int64, column, n))
+                self._set(column, frozen(getattr(self, column), np.int64, column, n))
         self._check_ranges()
         for column in ("tenant", "model"):
-            self._check_names(column)
+            names = getattr(self, f"{column}_names")
+            self._set(f"{column}_names", checked_names(column, getattr(self, column), names))
         self._check_prefix_blocks(n)
         self._set("notes", dict(self.notes))
 
@@ -78,30 +80,16 @@ class RequestTrace:
 
     def _check_ranges(self) -> None:
         arrival_s = self.arrival_s
-        _refuse(~np.isfinite(arrival_s), "arrival_s", "is not a finite number")
-        _refuse(arrival_s < 0, "arrival_s", "is negative")
-        _refuse(arrival_s > MAX_STAMP_S, "arrival_s", "is too large for seconds")
-        _refuse(np.concatenate(([False], np.diff(arrival_s) < 0))[: len(arrival_s)], "arrival_s", "goes back in time")
-        _refuse(self.prompt_tokens < 1, "prompt_tokens", "is below 1")
-        _refuse(self.output_tokens < 0, "output_tokens", "is negative")
+        refuse(~np.isfinite(arrival_s), "arrival_s", "is not a finite number")
+        refuse(arrival_s < 0, "arrival_s", "is negative")
+        refuse(arrival_s > MAX_STAMP_S, "arrival_s", "is too large for seconds")
+        refuse(np.concatenate(([False], np.diff(arrival_s) < 0))[: len(arrival_s)], "arrival_s", "goes back in time")
+        refuse(self.prompt_tokens < 1, "prompt_tokens", "is below 1")
+        refuse(self.output_tokens < 0, "output_tokens", "is negative")
         for column in ("prompt_tokens", "output_tokens"):
-            _refuse(getattr(self, column) > MAX_TOKENS, column, "is too large for a number of tokens")
+            refuse(getattr(self, column) > MAX_TOKENS, column, "is too large for a number of tokens")
         if self.session_id is not None:
-            _refuse(self.session_id < -1, "session_id", "is below -1")
-
-    def _check_names(self, column: str) -> None:
-        codes = getattr(self, column)
-        names = tuple(str(name) for name in getattr(self, f"{column}_names"))
-        self._set(f"{column}_names", names)
-        if codes is None:
-            if names:
-                raise TraceError(f"request trace: {column}_names are given without the column {column}")
-            return
-        if len(set(names)) != len(names):
-            raise TraceError(f"request trace: {column}_names must be distinct")
-        if any(ord(c) < 32 for name in names for c in name):
-            raise TraceError(f"request trace: {column}_names must hold no control characters or line ends")
-        _refuse((codes < 0) | (codes >= len(names)), column, f"is no index into {column}_names")
+            refuse(self.session_id < -1, "session_id", "is below -1")
 
     def _check_prefix_blocks(self, n: int) -> None:
         if self.prefix_blocks is None:
@@ -109,13 +97,13 @@ class RequestTrace:
                 raise TraceError("request trace: prefix_block_tokens is given without prefix_blocks")
             return
         offsets, ids = self.prefix_blocks
-        offsets = _frozen(offsets, np.int64, "prefix_blocks offsets", n + 1)
-        ids = _frozen(ids, np.int64, "prefix_blocks ids", len(ids))
+        offsets = frozen(offsets, np.int64, "prefix_blocks offsets", n + 1)
+        ids = frozen(ids, np.int64, "prefix_blocks ids", len(ids))
         if self.prefix_block_tokens < 1:
             raise TraceError("request trace: prefix_block_tokens must be at least 1 where prefix_blocks are given")
         if offsets[0] != 0 or offsets[-1] != len(ids) or (np.diff(offsets) < 0).any():
             raise TraceError("request trace: prefix_blocks offsets must rise from 0 to the number of ids")
-        _refuse(ids < 0, "prefix_blocks ids", "is negative")
+        refuse(ids < 0, "prefix_blocks ids", "is negative")
         self._set("prefix_blocks", (offsets, ids))
 
     def __len__(self) -> int:
@@ -132,10 +120,7 @@ class RequestTrace:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        for value in state.values():  # NumPy's pickles forget the read-only flag
-            for array in value if isinstance(value, tuple) else (value,):
-                if isinstance(array, np.ndarray):
-                    array.flags.writeable = False
+        freeze_state(state)
 
     @property
     def duration_s(self) -> float:
@@ -149,15 +134,15 @@ class RequestTrace:
         for column in ("arrival_s", "prompt_tokens", "output_tokens", "session_id", "priority"):
             array = getattr(self, column)
             if array is not None:
-                _feed(digest, column, array)
+                feed(digest, column, array)
         for column in ("tenant", "model"):
             codes = getattr(self, column)
             if codes is not None:
                 codes, names = compact_names(codes, getattr(self, f"{column}_names"))
-                _feed(digest, f"{column} {json.dumps(names)}", codes)
+                feed(digest, f"{column} {json.dumps(names)}", codes)
         if self.prefix_blocks is not None:
-            _feed(digest, f"prefix offsets {self.prefix_block_tokens}", self.prefix_blocks[0])
-            _feed(digest, "prefix ids", self.prefix_blocks[1])
+            feed(digest, f"prefix offsets {self.prefix_block_tokens}", self.prefix_blocks[0])
+            feed(digest, "prefix ids", self.prefix_blocks[1])
         return digest.hexdigest()
 
     def replace(self, **changes: Any) -> RequestTrace:
@@ -208,7 +193,7 @@ class RequestTrace:
         requests keep their distance to it: users think no faster under more load. Sessions so reach further beyond the
         end of the compressed trace.
         """
-        transforms.check_factor(factor)
+        check_factor(factor)
         return transforms.in_order(self, transforms.compressed(self.arrival_s, self.session_id, factor))
 
     def thin(self, p: float, seed: int) -> RequestTrace:
@@ -234,40 +219,3 @@ class RequestTrace:
             TraceError: Both have prefix blocks, of different sizes.
         """
         return transforms.concatenated(self, other)
-
-
-def compact_names(codes: Ints, names: tuple[str, ...]) -> tuple[Ints, tuple[str, ...]]:
-    """The same labels with only the names in use, sorted, and the codes renumbered to match."""
-    used = np.unique(codes)
-    order = sorted(used.tolist(), key=lambda code: names[code])
-    renumber = np.zeros(len(names), np.int64)
-    renumber[order] = np.arange(len(order))
-    return renumber[codes], tuple(names[code] for code in order)
-
-
-def _frozen(values: Any, dtype: type, column: str, n: int) -> NDArray[Any]:
-    """A read-only array of the right type, copied only where somebody else could still write to it."""
-    array = np.asarray(values)
-    if array.ndim != 1 or len(array) != n:
-        raise TraceError(f"request trace: column {column} has shape {array.shape}, expected ({n},)")
-    if dtype is np.int64 and array.size and array.dtype.kind not in "iu":
-        raise TraceError(f"request trace: column {column} must hold whole numbers, got {array.dtype}")
-    if array.size and array.dtype.kind not in "iuf":
-        raise TraceError(f"request trace: column {column} must hold numbers, got {array.dtype}")
-    if array.dtype != dtype:
-        array = array.astype(dtype)
-    elif array.flags.writeable or array.base is not None:
-        array = array.copy()
-    array.flags.writeable = False
-    return array
-
-
-def _refuse(bad: NDArray[np.bool_], column: str, problem: str) -> None:
-    if bad.any():
-        raise TraceError(f"request trace: row {int(np.argmax(bad)) + 1}: {column} {problem}")
-
-
-def _feed(digest: Any, label: str, array: NDArray[Any]) -> None:
-    little_endian = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False)
-    digest.update(f"\n{label} {len(array)}\n".encode())
-    digest.update(little_endian.tobytes())

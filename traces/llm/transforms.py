@@ -5,12 +5,12 @@ Pure functions behind the methods of ``RequestTrace``; each keeps sessions toget
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..common.arrays import joined_names
 from ..errors import TraceError
 
 if TYPE_CHECKING:
@@ -18,11 +18,6 @@ if TYPE_CHECKING:
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
-
-
-def check_factor(factor: float) -> None:
-    if not (math.isfinite(factor) and factor > 0):
-        raise TraceError(f"a rate factor must be a finite number above 0, got {factor}")
 
 
 def in_order(trace: RequestTrace, arrival_s: Floats) -> RequestTrace:
@@ -130,12 +125,13 @@ def concatenated(first: RequestTrace, second: RequestTrace) -> RequestTrace:
         changes["priority"] = _joined(first, second, "priority", 0)
     for column in ("tenant", "model"):
         if getattr(first, column) is not None or getattr(second, column) is not None:
-            changes[column], changes[f"{column}_names"] = _joined_names(first, second, column)
+            parts = [(len(t), getattr(t, column), getattr(t, f"{column}_names")) for t in (first, second)]
+            changes[column], changes[f"{column}_names"] = joined_names(parts)
     if sizes:
-        parts = [t.prefix_blocks or (np.zeros(len(t) + 1, np.int64), np.zeros(0, np.int64)) for t in (first, second)]
-        offsets = np.concatenate((parts[0][0], parts[1][0][1:] + parts[0][0][-1]))
-        source = np.repeat([0, 1], [len(ids) for _, ids in parts])
-        changes["prefix_blocks"] = (offsets, _distinct(np.concatenate([ids for _, ids in parts]), source))
+        blocks = [t.prefix_blocks or (np.zeros(len(t) + 1, np.int64), np.zeros(0, np.int64)) for t in (first, second)]
+        offsets = np.concatenate((blocks[0][0], blocks[1][0][1:] + blocks[0][0][-1]))
+        source = np.repeat([0, 1], [len(ids) for _, ids in blocks])
+        changes["prefix_blocks"] = (offsets, _distinct(np.concatenate([ids for _, ids in blocks]), source))
         changes["prefix_block_tokens"] = sizes.pop()
     return first.replace(**changes)
 
@@ -158,15 +154,3 @@ def _joined(first: RequestTrace, second: RequestTrace, column: str, missing: int
         values = getattr(trace, column)
         parts.append(np.full(len(trace), missing, np.int64) if values is None else values)
     return np.concatenate(parts)
-
-
-def _joined_names(first: RequestTrace, second: RequestTrace, column: str) -> tuple[Ints, tuple[str, ...]]:
-    names: list[str] = []
-    parts = []
-    for trace in (first, second):
-        codes = getattr(trace, column)
-        own = getattr(trace, f"{column}_names") if codes is not None else ("",)
-        names += [name for name in own if name not in names]
-        renumber = np.array([names.index(name) for name in own], np.int64)
-        parts.append(renumber[np.zeros(len(trace), np.int64) if codes is None else codes])
-    return np.concatenate(parts), tuple(names)

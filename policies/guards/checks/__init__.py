@@ -9,16 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .base import Check, GuardModel
+from .base import Check, ExecutionWatcher, GuardModel
 from .breaker import OutcomeBreaker
 from .breaker_config import BreakerConfig
 from .contract import ContractCheck, ContractConfig
 from .cost_margin import CostMarginCheck, CostMarginConfig
+from .idling import IdlingCheck, IdlingConfig
+from .reservation import ReservationCheck, ReservationConfig
+from .starvation import StarvationCheck, StarvationConfig
 
 BUILDERS: dict[type[GuardModel], Callable[[Any, Any], Check]] = {
     ContractConfig: ContractCheck,
     CostMarginConfig: CostMarginCheck,
     BreakerConfig: OutcomeBreaker,
+    StarvationConfig: StarvationCheck,
+    ReservationConfig: ReservationCheck,
+    IdlingConfig: IdlingCheck,
 }
 
 __all__ = [
@@ -29,6 +35,13 @@ __all__ = [
     "ContractConfig",
     "CostMarginCheck",
     "CostMarginConfig",
+    "ExecutionWatcher",
     "GuardModel",
+    "IdlingCheck",
+    "IdlingConfig",
     "OutcomeBreaker",
+    "ReservationCheck",
+    "ReservationConfig",
+    "StarvationCheck",
+    "StarvationConfig",
 ]

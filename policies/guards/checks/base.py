@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
@@ -44,4 +44,13 @@ class Check(Protocol):
 
     def judge(self, context: CheckContext) -> Verdict:
         """Judge one decision; called with non-decreasing times, deterministic in all that it was called with."""
+        ...
+
+
+@runtime_checkable
+class ExecutionWatcher(Protocol):
+    """What a check is, beside a :class:`Check`, that keeps account of what is done and not merely proposed."""
+
+    def note_executed(self, context: CheckContext, action: int) -> None:
+        """Take in the action that is executed; called once at the end of every decision, whoever rules."""
         ...

@@ -15,8 +15,8 @@ class BreakerConfig(GuardModel):
     """Config of :class:`~handrail.policies.guards.checks.breaker.OutcomeBreaker`.
 
     Attributes:
-        load_field: Global observation field with the arrival rate, a second.
-        capacity_per_s: Rate that counts as load 1.
+        load_field: Global observation field with the arrival rate, a second, or with a load.
+        capacity_per_s: Value of it that counts as load 1.
         loads: Loads at which the fallback's share of violations is given, rising.
         shares: That share at each load, never falling; linear between, level beyond the ends.
         window_outcomes: How many of the latest outcomes are judged.

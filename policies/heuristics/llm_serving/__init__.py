@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from ....envs.common import Layout
-from ....traces.errors import HandrailError
-from .base import PLACEBO_TIE_TOLERANCE, RoutingHeuristic, ScoredHeuristic
+from ..base import PLACEBO_TIE_TOLERANCE
+from .base import RoutingHeuristic, ScoredHeuristic
 from .blind import RandomChoice, RoundRobin
 from .informed import ExpectedDrain, LMetric, PrefixAffinity
 from .load import LeastRequests, LeastTokens, PowerOfTwo, VllmDataParallel
@@ -24,20 +23,6 @@ HEURISTICS: dict[str, type[RoutingHeuristic]] = {
     )
 }
 
-
-def make_heuristic(name: str, layout: Layout, seed: int = 0, tie_seed: int | None = None) -> RoutingHeuristic:
-    """Build a routing heuristic by name; ``tie_seed`` makes it its own placebo (see ``RoutingHeuristic``).
-
-    Raises:
-        HandrailError: No heuristic has that name, or the layout lacks a field that it reads.
-    """
-    try:
-        cls = HEURISTICS[name]
-    except KeyError:
-        raise HandrailError(f"there is no heuristic {name!r}; choose one of {', '.join(HEURISTICS)}") from None
-    return cls(layout, seed, tie_seed)
-
-
 __all__ = [
     "HEURISTICS",
     "PLACEBO_TIE_TOLERANCE",
@@ -52,5 +37,4 @@ __all__ = [
     "RoutingHeuristic",
     "ScoredHeuristic",
     "VllmDataParallel",
-    "make_heuristic",
 ]

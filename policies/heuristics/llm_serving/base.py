@@ -1,72 +1,24 @@
-"""What all routing heuristics share: the policy interface, replicas that are down, and how ties are broken."""
+"""What all routing heuristics share: replicas that are down, and how ties are broken."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from abc import abstractmethod
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ....envs.common import Layout
-from ...fields import replica_slice
-
-# Scores this close (relative to the best) count as tied when a placebo breaks ties at random. It is far below the
-# error of any estimate behind a score (latency models are good to some per cent), so neither choice is the better one.
-PLACEBO_TIE_TOLERANCE = 1e-3
-
-_CHOICE_STREAM, _TIE_STREAM = 0, 1
+from ..base import PLACEBO_TIE_TOLERANCE, Heuristic
 
 
-class RoutingHeuristic(ABC):
-    """A router that maps one observation of shape (layout.size,) to the index of a replica.
+class RoutingHeuristic(Heuristic):
+    """A router: the choice is the index of a replica.
 
     A replica with ``up`` 0 is chosen only when none is up (the choice is then index 0, or any under ``tie_seed``).
-    What a heuristic remembers (a counter, a random stream) lives in the object; ``state`` is passed through untouched.
-
-    Args:
-        layout: The observation layout to read by field name.
-        seed: Seed of the heuristic's own random choices.
-        tie_seed: Makes the heuristic its own placebo: the same rule with other tie-breaks. A rule with scores then
-            chooses at random among all that are within ``PLACEBO_TIE_TOLERANCE`` of the best; a rule that draws lots
-            draws from another stream; a rule with a rotation starts it elsewhere. Which choices are *good* is left as
-            it is, so the difference between a rule and its placebo is what chance alone does to a tail.
-
-    Attributes:
-        name: The rule's name on the command line.
-        knows: What it knows of output lengths: ``none``, or ``predicted`` (through an estimate in the observation).
-        latency_s: Declared decision latency in simulated seconds.
-        needs_observation: False where the rule reads nothing but ``up``, so that a replay may leave the rest out.
-
-    Raises:
-        HandrailError: The layout lacks a field that the rule reads.
+    ``knows`` is of output lengths.
     """
 
-    name: ClassVar[str]
     knows: ClassVar[str]
-    latency_s: float = 0.0
-    needs_observation: ClassVar[bool] = True
-
-    def __init__(self, layout: Layout, seed: int = 0, tie_seed: int | None = None) -> None:
-        self.n_replicas = layout.n_replicas
-        self.tie_seed = tie_seed
-        self._up = replica_slice(layout, "up")
-        key = (_CHOICE_STREAM,) if tie_seed is None else (_TIE_STREAM, tie_seed)
-        self._rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=key)))
-
-    @abstractmethod
-    def choose(self, observation: NDArray[np.float32]) -> int:
-        """The replica for the request that this observation is of."""
-
-    def predict(
-        self,
-        observation: NDArray[np.float32],
-        state: Any = None,
-        episode_start: Any = None,
-        deterministic: bool = True,
-    ) -> tuple[int, Any]:
-        """Return the chosen replica's index and ``state`` as given."""
-        return self.choose(observation), state
 
     def _candidates(self, observation: NDArray[np.float32]) -> NDArray[np.intp]:
         """Indices of the replicas that are up, in ascending order; all of them where none is."""
@@ -88,6 +40,3 @@ class ScoredHeuristic(RoutingHeuristic):
         if self.tie_seed is None:
             return best
         return self._pick((scores <= scores[best] + PLACEBO_TIE_TOLERANCE * abs(scores[best])).nonzero()[0])
-
-    def _pick(self, tied: NDArray[np.intp]) -> int:
-        return int(tied[int(self._rng.random() * tied.size)])

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from handrail.envs.common import tails
 from handrail.envs.llm_serving import metrics
 from handrail.envs.llm_serving.metrics import Objective
 
@@ -84,7 +85,7 @@ def test_all_metrics_of_the_four_requests():
 
 def test_a_quantile_is_null_exactly_where_it_falls_among_the_lost():
     values = np.array([1.0, 2.0, 3.0, math.inf])
-    assert metrics.quantiles(values, [0.0, 0.5, 2 / 3, 0.7, 1.0]) == [1.0, 2.5, 3.0, math.inf, math.inf]
+    assert tails.quantiles(values, [0.0, 0.5, 2 / 3, 0.7, 1.0]) == [1.0, 2.5, 3.0, math.inf, math.inf]
     assert metrics.summarize(values)["p50"] == 2.5
     assert metrics.summarize(values)["p90"] is None
     assert metrics.summarize(values)["mean"] is None
@@ -95,7 +96,7 @@ def test_the_missing_gaps_of_lost_requests_count_as_infinite():
     assert metrics.missing_gaps(results) == 3 + 2
     found = metrics.summarize_gaps(results.token_gaps, 5)
     pooled = np.array([0.1, 0.1, 0.5, 0.5, 0.5, 0.5] + [math.inf] * 5)
-    assert found["p50"] == metrics.quantiles(pooled, [0.5])[0] == 0.5
+    assert found["p50"] == tails.quantiles(pooled, [0.5])[0] == 0.5
     assert found["p90"] is None
     assert found["max"] is None
 
@@ -131,7 +132,7 @@ def test_nothing_measured_is_an_error():
 def test_quantiles_equal_numpy_wherever_numpy_has_an_answer(finite, n_lost, qs):
     values = np.array(finite + [math.inf] * n_lost)
     huge = np.array(finite + [1e300] * n_lost)
-    for ours, numpys in zip(metrics.quantiles(values, qs), np.quantile(huge, qs), strict=True):
+    for ours, numpys in zip(tails.quantiles(values, qs), np.quantile(huge, qs), strict=True):
         assert ours == numpys if numpys <= 1e6 else math.isinf(ours)
 
 

@@ -1,0 +1,64 @@
+"""What a domain has to answer, and options that belong to one domain alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from handrail.envs.cluster import ClusterConfig
+from handrail.envs.llm_serving import FleetConfig
+from handrail.experiments.cli.grouped import grouped
+from handrail.experiments.domains import BUILT, domain_named, domain_of
+from handrail.traces import HandrailError
+
+
+def test_a_system_tells_its_domain():
+    assert domain_of(FleetConfig.parse("h100:1")).name == "llm"
+    assert domain_of(ClusterConfig(processors=4)).name == "cluster"
+    with pytest.raises(TypeError, match="int is no domain's system"):
+        domain_of(4)
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_every_domain_is_complete(name):
+    domain = domain_named(name)
+    scenario = domain.scenario_type()
+    assert scenario.domain == domain.name == name
+    assert scenario.fallback in domain.heuristics
+    assert set(domain.report.gain_of) <= {(m, "p99") for m in domain.report.metrics}
+    assert {metric for metric, _ in domain.report.training} <= set(domain.report.metrics)
+    assert domain.default_guard().checks
+    assert domain.headline_limit(scenario.objective) > 0
+
+
+def test_what_is_not_built_is_said():
+    with pytest.raises(HandrailError, match="has the domains llm and cluster only"):
+        domain_named("prefetch")
+    with pytest.raises(HandrailError, match="is unknown"):
+        domain_named("weather")
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    width: Annotated[int, typer.Option(min=1)] = 3
+    deep: Annotated[bool, typer.Option("--deep")] = False
+
+
+def measure(name: Annotated[str, typer.Option()], size: Size, colour: str = "red") -> None:
+    """Say what is measured."""
+    print(name, size, colour)
+
+
+def test_a_group_of_options_is_its_fields():
+    app = typer.Typer()
+    app.command()(grouped(measure))
+    runner = CliRunner()
+    done = runner.invoke(app, ["--name", "box", "--width", "5", "--deep"])
+    assert done.stdout == "box Size(width=5, deep=True) red\n"
+    assert "box Size(width=3, deep=False) blue" in runner.invoke(app, ["--name", "box", "--colour", "blue"]).stdout
+    assert runner.invoke(app, ["--name", "box", "--width", "0"]).exit_code == 2
+    assert "Say what is measured." in runner.invoke(app, ["--help"]).stdout

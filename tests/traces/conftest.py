@@ -1,0 +1,1 @@
+"""Its being here lets the tests in subfolders import this folder's helpers."""
