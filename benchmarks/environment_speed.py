@@ -1,6 +1,10 @@
-"""Environment steps a second on one core with 4 replicas, beside a bare CartPole-v1 loop, in one run.
+"""Environment steps a second of processor time on one core, beside a bare CartPole-v1 loop, in one run.
 
-python benchmarks/environment_speed.py [--steps 20000] [--runs 5]
+python benchmarks/environment_speed.py [--steps 20000] [--runs 5] [--swf FILE]
+
+``LLMRouting-v0`` has 4 replicas and round-robin actions. The cluster's environments take the first legal action;
+``ClusterScheduling-v0`` runs on the bundled trace (servers with GPUs) and, with ``--swf``, on the processors of a
+Standard Workload Format file, its time stretched to an offered load of 0.8.
 """
 
 from __future__ import annotations
@@ -8,39 +12,73 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from collections.abc import Callable
 
 import gymnasium as gym
+import numpy as np
 
-ID = "handrail.envs:handrail/LLMRouting-v0"
+from handrail.traces import load_job_trace
+
+ROUTING = "handrail.envs:handrail/LLMRouting-v0"
+SCHEDULING = "handrail.envs:handrail/ClusterScheduling-v0"
+PLACEMENT = "handrail.envs:handrail/ClusterPlacement-v0"
+OFFERED_LOAD = 0.8
 
 
-def steps_per_s(env: gym.Env, steps: int) -> float:
-    """Steps a second under round-robin actions, resets included."""
-    n = int(env.action_space.n)  # type: ignore[attr-defined]
+def steps_per_s(env: gym.Env, steps: int, action: Callable[[int], int]) -> float:
+    """Steps a second, resets included."""
     env.reset(seed=0)
-    start = time.perf_counter()
+    start = time.process_time()
     for i in range(steps):
-        _, _, terminated, truncated, _ = env.step(i % n)
+        _, _, terminated, truncated, _ = env.step(action(i))
         if terminated or truncated:
             env.reset()
-    return steps / (time.perf_counter() - start)
+    return steps / (time.process_time() - start)
+
+
+def rounds(env: gym.Env) -> Callable[[int], int]:
+    """Actions in turn."""
+    n = int(env.action_space.n)  # type: ignore[attr-defined]
+    return lambda i: i % n
+
+
+def first_legal(env: gym.Env) -> Callable[[int], int]:
+    """The first action that the mask allows."""
+    masks = env.action_masks  # type: ignore[attr-defined]
+    return lambda _: int(np.argmax(masks()))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=20_000)
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--swf", help="Standard Workload Format file for ClusterScheduling-v0")
     options = parser.parse_args()
     # Half the default load: round robin on a mixed fleet would overload the slower half otherwise.
-    routing = gym.make(ID, rate_factor=30.0).unwrapped
+    routing = gym.make(ROUTING, rate_factor=30.0).unwrapped
+    scheduling = gym.make(SCHEDULING).unwrapped
+    placement = gym.make(PLACEMENT).unwrapped
+    subjects = {
+        "LLMRouting-v0": (routing, rounds(routing)),
+        "ClusterScheduling-v0, servers": (scheduling, first_legal(scheduling)),
+        "ClusterPlacement-v0": (placement, first_legal(placement)),
+    }
+    if options.swf:
+        trace = load_job_trace(options.swf)
+        offered = trace.area_s.sum() / trace.duration_s / (trace.processors or 1)
+        swf = gym.make(SCHEDULING, trace=trace.scale_rate(min(OFFERED_LOAD / offered, 1.0))).unwrapped
+        subjects["ClusterScheduling-v0, processors"] = (swf, first_legal(swf))
     cart_pole = gym.make("CartPole-v1").unwrapped
-    ours, bare = [], []
+    subjects["CartPole-v1"] = (cart_pole, rounds(cart_pole))
+    found: dict[str, list[float]] = {name: [] for name in subjects}
     for _ in range(options.runs):
-        ours.append(steps_per_s(routing, options.steps))
-        bare.append(steps_per_s(cart_pole, options.steps))
-    a, b = statistics.median(ours), statistics.median(bare)
-    span = f"{min(ours):,.0f} to {max(ours):,.0f}"
-    print(f"LLMRouting-v0 {a:,.0f} steps/s ({span}); CartPole-v1 {b:,.0f}; ratio {a / b:.3f}")
+        for name, (env, action) in subjects.items():
+            found[name].append(steps_per_s(env, options.steps, action))
+    bare = statistics.median(found["CartPole-v1"])
+    for name, speeds in found.items():
+        speed = statistics.median(speeds)
+        span = f"{min(speeds):,.0f} to {max(speeds):,.0f}"
+        print(f"{name:34s} {speed:8,.0f} steps/s ({span}); {speed / bare:.3f} of CartPole-v1")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from typing import Any
 
 from handrail.experiments.arms import Arm, run_arm
 from handrail.experiments.compare import ratios
-from handrail.experiments.domains.llm import DEFAULT_LOAD, DOMAIN, LLMScenario
+from handrail.experiments.domains.llm import DEFAULT_LOAD, LLMScenario
 from handrail.experiments.guarding import calibrated, calibration_jobs, guard_thresholds, run_calibration
 from handrail.experiments.load import LoadChange
 from handrail.experiments.provenance import source_hash, versions
@@ -129,7 +129,10 @@ def study(path: Path, load: float, n_placebos: int, workers: int) -> Study:
     jobs = calibration_jobs(trace, prepared.system, prepared.scenario, prepared.change, capacity_rps)
     outcomes = run_jobs(run_calibration, jobs, workers)
     specs = {kind: f"sabotage:{kind}" for kind in SABOTAGES}
-    guards = {kind: calibrated(guard_thresholds(spec, DOMAIN), capacity_rps, outcomes) for kind, spec in specs.items()}
+    guards = {
+        kind: calibrated(guard_thresholds(spec, prepared.system), capacity_rps, outcomes)
+        for kind, spec in specs.items()
+    }
     ties = range(1, n_placebos + 1)
     arms = {("fallback", ""): Arm("fallback", "")}
     arms |= {("placebo", k): Arm(f"placebo-{k}", "", tie_seed=k) for k in ties}

@@ -123,7 +123,7 @@ def compare(
     on_progress(0, total)
     say("calibrating the guard on the validation part")
     outcomes = run_jobs(run_calibration, jobs, workers, one_more)
-    guard = calibrated(guard_thresholds(policy, domain), capacity_per_s, outcomes)
+    guard = calibrated(guard_thresholds(policy, prepared.system), capacity_per_s, outcomes)
     say("replaying")
     arms = [Arm("fallback", policy), Arm("unguarded", policy), Arm("guarded", policy, guard)]
     arms += [Arm(f"placebo-{k}", policy, tie_seed=k) for k in range(1, placebo + 1)]

@@ -15,7 +15,7 @@ from typing import Any
 from ..envs.common import Layout
 from ..policies.guards import BreakerConfig, GuardConfig, ReferenceCalibrator, reference_curve
 from ..traces.errors import HandrailError
-from .domains import Domain, domain_named
+from .domains import domain_named, domain_of
 from .load import RateChange
 from .replay import replay
 from .scenario import Scenario
@@ -40,16 +40,17 @@ class CalibrationJob:
     capacity_per_s: float
 
 
-def guard_thresholds(policy_spec: str, domain: Domain) -> GuardConfig:
-    """The guard of a policy folder (its ``guard.json``), or the domain's default.
+def guard_thresholds(policy_spec: str, system: Any) -> GuardConfig:
+    """The guard of a policy folder (its ``guard.json``), or the default of the system's domain.
 
     Raises:
         HandrailError: The file cannot be read, or is no guard config.
     """
+    domain = domain_of(system)
     folder = domain.bundled_folder if policy_spec == BUNDLED else Path(policy_spec)
     path = folder / GUARD_FILE
     if not path.is_file():
-        return domain.default_guard()
+        return domain.default_guard(system)
     try:
         return GuardConfig.from_json(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:

@@ -45,7 +45,7 @@ def episode_trace(trace: JobTrace, start: int, stop: int, ends_s: NDArray[np.flo
     return part.replace(run_s=run_s, estimate_s=estimate_s, notes=notes), n
 
 
-HISTORY = 500
+HISTORY = 200
 """Completed jobs that a prediction of run times starts out from."""
 
 

@@ -32,31 +32,28 @@ class CostMeter(ABC):
 
     def total(self, now_s: float) -> float:
         """The cost of all that happened by ``now_s``, which must not go back."""
-        self._run_to(now_s)
+        if now_s > self._at_s:
+            self._total += self._accrued(self._at_s, now_s)
+            self._at_s = now_s
         return self._total
 
     def queued(self, row: int, now_s: float) -> None:
         """Job ``row`` joins the queue, for the first time or after losing its machines."""
         if row >= self._first:
-            self._run_to(now_s)
+            self.total(now_s)
             self._queued(row, now_s)
 
     def started(self, row: int, now_s: float) -> None:
         """Job ``row`` takes machines."""
         if row >= self._first:
-            self._run_to(now_s)
+            self.total(now_s)
             self._started(row, now_s)
 
     def ended(self, row: int, now_s: float) -> None:
         """Job ``row`` ended for good: finished, given up, or killed."""
         if row >= self._first:
-            self._run_to(now_s)
+            self.total(now_s)
             self._ended(row, now_s)
-
-    def _run_to(self, now_s: float) -> None:
-        if now_s > self._at_s:
-            self._total += self._accrued(self._at_s, now_s)
-            self._at_s = now_s
 
     @abstractmethod
     def _accrued(self, from_s: float, to_s: float) -> float:

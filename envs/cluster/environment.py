@@ -13,17 +13,19 @@ from .simulator import ClusterSimulator
 
 
 class ClusterSchedulingEnv(ClusterEpisodes):
-    """Choose which of the first K waiting jobs starts next, or to start nothing for now.
+    """Choose which waiting job starts next, or to start nothing for now.
 
     ## Action space
-    ``Discrete(K + 1)``, K = ``cluster.window`` (32): the job in that slot of the standing order, K: none of them until
-    something changes. ``action_masks()`` says what is legal (sb3-contrib's ``MaskablePPO`` uses it): a job that fits
-    now, and waiting while something runs, is to arrive or is down. Under protocol ``rlscheduler`` any waiting job of
-    the window may be chosen, is committed, and starts as soon as it fits; waiting is not legal. An action that is not
-    legal is replaced by the first legal one, costs ``illegal_penalty`` and is told in ``info["illegal"]``.
+    ``Discrete(K + 1)``, K = ``cluster.window`` (32): the waiting job in that slot of the window, K: none of them until
+    something changes. The window shows the waiting jobs in their standing order; of more than K the head, then the
+    first that fit, then the first of the others. ``action_masks()`` says what is legal (sb3-contrib's ``MaskablePPO``
+    uses it): a job that fits now, and waiting while something runs, is to arrive or is down. Under protocol
+    ``rlscheduler`` the window is the first K, any job in it may be chosen, is committed, and starts as soon as it fits;
+    waiting is not legal. An action that is not legal is replaced by the first legal one, costs ``illegal_penalty`` and
+    is told in ``info["illegal"]``.
 
-    A step is a scheduling opportunity: something has ended or arrived, or a job was just started, and one of the first
-    K jobs fits. Jobs that start at the same moment are a step each, with ``dt_s`` 0 in between.
+    A step is a scheduling opportunity: something has ended or arrived, or a job was just started, and a waiting job
+    fits. Jobs that start at the same moment are a step each, with ``dt_s`` 0 in between.
 
     ## Observation space
     ``Box((K + 1) * 13 + 11,)``, float32, all bounds finite. `env.unwrapped.layout.describe()` prints the table:
@@ -82,14 +84,15 @@ class ClusterSchedulingEnv(ClusterEpisodes):
 
     With ``carry_over`` (protocol ``standard`` only) the cluster is not empty at the start: jobs from before the window
     that would still run had none ever waited arrive at 0 with what is left of their run times, and the standing
-    scheduler starts those that it can. The window's first job arrives one second later, and decisions begin. Carried-over jobs cost nothing, and predictions of run times start out from the jobs that ended
-    before. Otherwise the cluster starts empty and the first job arrives at 0.
+    scheduler starts those that it can. The window's first job arrives one second later, and decisions begin.
+    Carried-over jobs cost nothing, and predictions of run times start out from the jobs that ended before. Otherwise
+    the cluster starts empty and the first job arrives at 0.
 
     ## Arguments
     trace: a ``JobTrace``, a path, or ``bundled-cluster``; it is replayed as fast as it is (to change the load pass
     ``load_job_trace(path).scale_rate(f)``). cluster: a ``ClusterConfig``; by default servers of 8 GPUs of which the
     split offers 0.8, or the processors that a Standard Workload Format file names, with sjf as the standing order and
-    a wait limit of a day. split: ``train``, ``validation``, ``test`` or ``all`` of the trace's time (50, 20 and 30 %).
+    a wait limit of 14 days. split: ``train``, ``validation``, ``test`` or ``all`` of the trace's time (50, 20, 30 %).
 
     ## Version history
     v0: first version.

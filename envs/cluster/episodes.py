@@ -43,7 +43,7 @@ class ClusterEpisodes(gym.Env[Observation, np.int64]):
         cluster: ClusterConfig | None = None,
         *,
         split: str = "train",
-        episode_jobs: int = 1024,
+        episode_jobs: int = 2048,
         evaluate: bool = False,
         reward: str = "bounded_slowdown",
         illegal_penalty: float = 1.0,
@@ -143,7 +143,9 @@ class ClusterEpisodes(gym.Env[Observation, np.int64]):
             return
         trace = self.trace
         rows = completed_before(trace, start, self._ends_s)
-        size = trace.tasks[rows] * trace.gpu_milli[rows] / MILLI if self.cluster.size_unit == "gpus" else trace.size[rows]
+        size = (
+            trace.tasks[rows] * trace.gpu_milli[rows] / MILLI if self.cluster.size_unit == "gpus" else trace.size[rows]
+        )
         tenant = np.zeros(len(rows), dtype=np.int64) if trace.tenant is None else trace.tenant[rows]
         for values in zip(tenant.tolist(), size.tolist(), trace.run_s[rows].tolist(), strict=True):
             predictor.recall(*values)

@@ -76,6 +76,8 @@ class _Releases(Sequence[Release]):
 class GroupPool(ResourcePool):
     """Groups of machines, each a pool of its own: a gang's tasks all run in one group.
 
+    A task with more GPUs than a group's machines have is split there, as a pool of these machines alone would.
+
     Machines are numbered through in the order of the groups. `place` takes the first group in which the job fits;
     `place_in_group` the one that is asked for.
 

@@ -29,6 +29,8 @@ class JobTable:
         size_of: The sizes as a list: faster to index by one row.
         demands: Demand of each job.
         kind_of: Number of that demand: equal demands have equal numbers.
+        kind: The same as a column.
+        kinds: The demand of each number.
     """
 
     def __init__(self, trace: JobTrace, config: ClusterConfig) -> None:
@@ -61,6 +63,8 @@ class JobTable:
                 demand = kinds[values] = Demand(*values)
             self.demands.append(demand)
             self.kind_of.append(numbers.setdefault(demand, len(numbers)))
+        self.kind = np.array(self.kind_of, dtype=np.int64)
+        self.kinds: list[Demand] = list(numbers)
 
     def reveal(self, row: int) -> None:
         """Fix the prediction of a job that arrives."""

@@ -1,8 +1,8 @@
 """What a scheduler may know of run times.
 
 ``none`` knows nothing (0), ``user_estimate`` what the user asked for, ``true`` the run time itself (an oracle), and
-``predicted`` a mean over completed jobs of the same tenant and size in which the latest count most, the idea of Helios's
-QSSF (Hu et al., SC'21), with back-off where there are too few: to the size's mean, then to that of all jobs.
+``predicted`` a mean over completed jobs of the same tenant and size in which the latest count most, the idea of
+Helios's QSSF (Hu et al., SC'21), with back-off where there are too few: to the size's mean, then to that of all jobs.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from array import array
 from functools import lru_cache
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from .config import MachineGroup
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 MAX_GPUS = 62
 """Most GPUs of a machine that the index can hold (a signed 64-bit mask)."""
+
+
+_count = attrgetter("count")
 
 
 class MachineIndex:
@@ -63,6 +67,8 @@ class MachineIndex:
 
     def fits(self, task: Task) -> bool:
         """Whether all of the tasks fit now."""
+        if task.tasks == 1 and not task.types:
+            return any(map(_count, self.levels[task.gpus :]))
         return self.room(task) >= task.tasks
 
     def place(self, task: Task, placement: Placement) -> Pieces:

@@ -8,6 +8,7 @@ where it can and turns to columns at the first demand for a share of a GPU.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import mul
 
 import numpy as np
 
@@ -113,6 +114,15 @@ class MachinePool(ResourcePool):
         machines.release(spare.held)
         return fits
 
+    def which_fit(self, demands: Iterable[Demand], spare: MachineReservation) -> list[bool]:
+        """Which of several demands fit, each alone, on what a reservation leaves over."""
+        tasks = [self._task(demand) for demand in demands]
+        machines = self._machines
+        machines.take(spare.held)
+        fits = [machines.fits(task) for task in tasks]
+        machines.release(spare.held)
+        return fits
+
     def place(self, demand: Demand, spare: MachineReservation | None = None) -> Pieces | None:  # type: ignore[override]
         task = self._task(demand)
         machines = self._machines
@@ -162,7 +172,7 @@ class MachinePool(ResourcePool):
             if self._levels_version != self._typical.version:
                 self._levels_version = self._typical.version
                 self._by_level = self._meter.fragment(machines.level_table).tolist()
-            fragment = sum(level.count * amount for level, amount in zip(machines.levels, self._by_level, strict=True))
+            fragment = sum(map(mul, [level.count for level in machines.levels], self._by_level))
         else:
             fragment = int(self._meter.fragment(machines)[machines.up].sum())
         return fragment / (self._typical.weight * machines.free_milli)

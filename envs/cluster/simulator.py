@@ -110,6 +110,10 @@ class ClusterSimulator:
             raise HandrailError(f"{trace.name}: the trace holds no job")
         if decide != "none" and config.discipline in ("srtf", "las", "gittins"):
             raise HandrailError(f"{config.discipline} preempts running jobs; a policy needs another standing order")
+        if decide != "none" and not config.queueing:
+            raise HandrailError("a cluster without a queue leaves a policy nothing to decide; set queueing=True")
+        if config.faults.machine_mtbf_s is not None and not np.isfinite(trace.run_s).all():
+            raise HandrailError(f"{trace.name}: with machines that fail at random, jobs that never end replay for ever")
         if decide == "group":
             _check_groups(config)
         self.config = config
@@ -221,13 +225,13 @@ class ClusterSimulator:
         if row % self._sample_every == 0:
             self._sampled[0].append(self._clock.now)
             self._sampled[1].append(self.pool.fragmentation())
+        self._changed = True  # also by a job that is turned away: who waited for arrivals is asked again
         if not state.may_ever_run(row):
             self._refuse(row)
             return
         state.enqueue(row)
         if self.window is not None:
             self.window.note_arrival(row)
-        self._changed = True
 
     def _refuse(self, row: int) -> None:
         self.state.refuse(row, REJECTED)

@@ -96,6 +96,7 @@ class ClusterState:
         self._down = array("d", [0.0])
         self.busy_size = 0.0
         self.down_size = 0.0
+        self._has_shares = bool((self.jobs.size % 1.0 != 0.0).any())
         self._track_shares = config.discipline == "drf"
         self._held = [[0.0, 0.0, 0.0] for _ in range(self.jobs.n_tenants)]  # GPUs, processors, memory
 
@@ -232,9 +233,12 @@ class ClusterState:
         jobs = self.jobs
         size = jobs.size_of[row] * sign
         tenant = jobs.tenant_of[row]
-        # Sizes are whole thousandths: rounding keeps sums of shares from drifting.
-        self.tenant_size[tenant] = round(self.tenant_size[tenant] + size, 3)
-        self.busy_size = round(self.busy_size + size, 3)
+        self.tenant_size[tenant] += size
+        self.busy_size += size
+        if self._has_shares:
+            # Sizes are whole thousandths: rounding keeps sums of shares from drifting.
+            self.tenant_size[tenant] = round(self.tenant_size[tenant], 3)
+            self.busy_size = round(self.busy_size, 3)
         self.note_usage(now_s)
         if self._track_shares:
             self._update_share(row, tenant, sign)

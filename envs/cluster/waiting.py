@@ -18,18 +18,25 @@ class WaitingJobs:
 
     A job is *overdue* once it has waited for longer than ``wait_limit_s``. Overdue jobs stand in their order of
     arrival, and before all others.
+
+    Attributes:
+        overdue: Rows of the overdue jobs, rising.
+        kinds: How many jobs of each kind of demand wait (`jobs.JobTable.kind_of`).
     """
 
     def __init__(self, jobs: JobTable, discipline: QueueDiscipline, wait_limit_s: float | None) -> None:
         self._jobs = jobs
         self._discipline = discipline
         self._limit_s = wait_limit_s
+        self._arrival_s: list[float] = jobs.arrival_s.tolist()
         self._static = discipline.is_static
         self._keys = array("d")
         self._rows = array("q")
         self._by_arrival = array("q")  # of those not overdue; kept where there is a wait limit only
         self.overdue = array("q")
         self.area = 0.0
+        self.kinds: dict[int, int] = {}
+        self._kind_of = jobs.kind_of
         known = self._static and jobs.predictor is None
         every = np.arange(len(jobs.arrival_s))
         self._known_keys: list[float] | None = discipline.scores(jobs, every, 0.0).tolist() if known else None
@@ -39,6 +46,8 @@ class WaitingJobs:
 
     def add(self, row: int, now_s: float) -> None:
         """Put a job into the queue."""
+        kind = self._kind_of[row]
+        self.kinds[kind] = self.kinds.get(kind, 0) + 1
         if not self._static:
             place = bisect_left(self._rows, row)
             self._rows.insert(place, row)
@@ -62,6 +71,11 @@ class WaitingJobs:
 
     def remove(self, row: int) -> None:
         """Take a job out of the queue."""
+        kind = self._kind_of[row]
+        if self.kinds[kind] == 1:
+            del self.kinds[kind]
+        else:
+            self.kinds[kind] -= 1
         overdue = self.overdue
         if overdue:
             i = bisect_left(overdue, row)
@@ -93,7 +107,9 @@ class WaitingJobs:
         limit_s = self._limit_s
         if limit_s is None:
             return []
-        arrival_s, waiting = self._jobs.arrival_s, self._by_arrival
+        arrival_s, waiting = self._arrival_s, self._by_arrival
+        if not waiting or now_s - arrival_s[waiting[0]] <= limit_s:
+            return []
         n = 0
         while n < len(waiting) and now_s - arrival_s[waiting[n]] > limit_s:
             n += 1

@@ -13,9 +13,11 @@ class Window:
     """The choice at a decision point.
 
     Attributes:
-        rows: Waiting jobs that are shown, in their standing order, shape (n,) with n <= K; jobs whose tenants are at
-            their quotas are not.
+        rows: Waiting jobs that are shown, in their standing order, shape (n,) with n <= K. Of a longer queue they are
+            the head, then the first that fit, then the first of the others; under RLScheduler's protocol the first K.
+            Jobs whose tenants are at their quotas are not shown.
         fits: Which of them fit now, shape (n,).
+        kinds_that_fit: Kinds of demand that wait and fit now (`jobs.JobTable.kind_of`).
         mask: Legal actions, shape (K + 1,); the last one starts nothing.
         commits: Whether a choice is committed and need not fit (RLScheduler's protocol).
         arrivals: Jobs that have arrived since an observer last took them in.
@@ -27,6 +29,7 @@ class Window:
         self.size = size
         self.rows: NDArray[np.int64] = np.empty(0, dtype=np.int64)
         self.fits: NDArray[np.bool_] = np.empty(0, dtype=bool)
+        self.kinds_that_fit: list[int] = []
         self.mask: NDArray[np.bool_] = np.zeros(size + 1, dtype=bool)
         self.arrivals: list[int] = []
 
@@ -45,17 +48,40 @@ class Window:
         waiting = state.waiting
         if not len(waiting) or (not self.commits and state.is_full):
             return None
-        rows = self._first_rows(state)
-        jobs = state.jobs
-        kind_of, demands, fits_now = jobs.kind_of, jobs.demands, state.pool.fits
-        kinds = [kind_of[row] for row in rows]
-        fits = {kind: fits_now(demands[row]) for kind, row in dict(zip(kinds, rows, strict=True)).items()}
-        if not (rows if self.commits else any(fits.values())):
+        kinds, fits_now = state.jobs.kinds, state.pool.fits
+        fitting = [kind for kind in waiting.kinds if fits_now(kinds[kind])]
+        if not fitting and not self.commits:
             return None
-        self.rows = np.array(rows, dtype=np.int64)
-        self.fits = np.array([fits[kind] for kind in kinds], dtype=bool)
+        all_fit = len(fitting) == len(waiting.kinds)
+        if self.commits or all_fit or len(waiting) <= self.size:
+            rows = np.array(self._first_rows(state), dtype=np.int64)
+        else:
+            rows = self._fitting_rows(state, fitting)
+        fits = np.ones(len(rows), dtype=bool) if all_fit else self._which(fitting)[state.jobs.kind[rows]]
+        if state.quota is not None and not (len(rows) if self.commits else np.count_nonzero(fits)):
+            return None  # those that fit are of tenants at their quotas
+        self.rows = rows
+        self.fits = fits
+        self.kinds_that_fit = fitting
         mask = np.zeros(self.size + 1, dtype=bool)
-        mask[: len(rows)] = True if self.commits else self.fits
+        mask[: len(rows)] = True if self.commits else fits
         mask[-1] = may_wait
         self.mask = mask
         return mask
+
+    def _fitting_rows(self, state: ClusterState, fitting: list[int]) -> NDArray[np.int64]:
+        """The head, the first that fit, and the first of the others, in their standing order."""
+        order = state.standing(state.clock.now)
+        shown = self._which(fitting)[state.jobs.kind[order]]
+        shown[:1] = True
+        more = self.size - int(np.count_nonzero(shown))
+        if more <= 0:
+            return order[shown.nonzero()[0][: self.size]]
+        shown[(~shown).nonzero()[0][:more]] = True
+        return order[shown]
+
+    def _which(self, kinds: list[int]) -> NDArray[np.bool_]:
+        """Those kinds of demand, as a column over all."""
+        which = np.zeros(len(self._state.jobs.kinds), dtype=bool)
+        which[kinds] = True
+        return which

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from heapq import heappush
+from operator import attrgetter
 from typing import Any
 
 import simpy
@@ -25,6 +26,8 @@ class Alarm(simpy.Event):
 
 class Clock(simpy.Environment):
     """A SimPy environment whose events are called back at absolute times."""
+
+    now = property(attrgetter("_now"), doc="The simulated time; SimPy's own property, read without a Python call.")
 
     def at(self, time_s: float, callback: Callable[[simpy.Event], Any], priority: int) -> simpy.Event:
         """Call ``callback(event)`` at ``time_s`` (>= now); among simultaneous events lower ``priority`` goes first."""

@@ -150,8 +150,8 @@ class Domain(ABC):
         """
 
     @abstractmethod
-    def default_guard(self) -> GuardConfig:
-        """The guard of a policy that brings none."""
+    def default_guard(self, system: Any) -> GuardConfig:
+        """The guard, on a system, of a policy that brings none."""
 
     # From a run to numbers
 

@@ -114,8 +114,8 @@ class ClusterDomain(Domain):
     def make_heuristic(self, name: str, system: ClusterConfig, seed: int = 0, tie_seed: int | None = None) -> Any:
         return make_heuristic(name, self.layout(system), seed, tie_seed, "cluster", **_settings(system))
 
-    def default_guard(self) -> GuardConfig:
-        return GuardConfig.for_scheduling()
+    def default_guard(self, system: ClusterConfig) -> GuardConfig:
+        return GuardConfig.for_scheduling(overdue_passes=system.overdue_passes)
 
     def metrics(self, results: Any, objective: Objective) -> dict[str, Any]:
         return compute_metrics(results, objective)

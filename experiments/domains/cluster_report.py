@@ -90,5 +90,5 @@ REPORT = ReportSpec(
     training_row=("SLO attainment", attainment),
     replay_lines=replay_lines,
     more=size_table,
-    figure=FigureSpec("bounded slowdown", "", "jobs"),
+    figure=FigureSpec("bounded slowdown", "", "jobs", time_unit="days", time_unit_s=86_400.0),
 )

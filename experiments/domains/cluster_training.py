@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...envs.cluster.environment import ClusterSchedulingEnv
+from ...policies.learning.against_fallback import AgainstFallback
 from ...policies.learning.job_features import job_search
 from ...policies.learning.maskable_ppo import train_maskable_ppo
 from ...traces import JobTrace
@@ -16,14 +17,17 @@ from ..scenario import Prepared
 from ..scorer_search import sample_observations, search_scorer
 from ..tail_search import traffic_windows
 
-ENVIRONMENTS = 4
+ENVIRONMENTS = 8
 """Environments side by side."""
 
-EPISODE_JOBS = 512
+EPISODE_JOBS = 1024
 """Jobs an episode: long enough for a queue to build up and drain."""
 
-SAMPLED_JOBS = 4000
-"""Jobs of the train part that the fallback is replayed on for the normalisation of features."""
+TAIL_WEIGHT = 1.0
+"""Weight of squared waits against slowdowns in the reward of reinforcement learning."""
+
+SNAPSHOTS = 10
+"""Scorers of a training that validation may choose from."""
 
 
 def scheduling_finalists(
@@ -98,14 +102,12 @@ def _fit(
     scenario, system, domain = prepared.scenario, prepared.system, prepared.domain
     layout = domain.layout(system)
     say("sampling decisions of the fallback")
-    sampled = prepared.trace.head(SAMPLED_JOBS)
-    observations = sample_observations(system, sampled, scenario.fallback, scenario.objective, seed=scenario.seed)
+    observations = sample_observations(
+        system, prepared.trace, scenario.fallback, scenario.objective, seed=scenario.seed
+    )
     search = job_search(layout, observations, options.hidden)
     jobs = min(EPISODE_JOBS, len(prepared.trace))
-    env_fns = [
-        partial(ClusterSchedulingEnv, prepared.trace, system, split="all", episode_jobs=jobs, seed=seed)
-        for seed in range(ENVIRONMENTS)
-    ]
+    env_fns = [partial(_environment, prepared, jobs, seed) for seed in range(ENVIRONMENTS)]
     say(f"training {options.algorithm} for {options.steps:,} steps")
     scorers = train_maskable_ppo(
         env_fns,
@@ -114,6 +116,12 @@ def _fit(
         steps=options.steps,
         seed=options.seed,
         log_dir=work,
+        snapshots=SNAPSHOTS,
         on_step=lambda steps: on_progress(min(steps, options.steps), options.steps),
     )
     return [Finalist(s.label, s.network(layout), s.architecture, s.mean, s.std, dict(s.tensors)) for s in scorers]
+
+
+def _environment(prepared: Prepared, jobs: int, seed: int) -> AgainstFallback:
+    environment = ClusterSchedulingEnv(prepared.trace, prepared.system, split="all", episode_jobs=jobs, seed=seed)
+    return AgainstFallback(environment, prepared.system.model_copy(update={"backfill": "easy"}), TAIL_WEIGHT)

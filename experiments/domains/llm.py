@@ -160,7 +160,7 @@ class LLMDomain(Domain):
     def make_heuristic(self, name: str, system: FleetConfig, seed: int = 0, tie_seed: int | None = None) -> Any:
         return make_heuristic(name, self.layout(system), seed, tie_seed)
 
-    def default_guard(self) -> GuardConfig:
+    def default_guard(self, system: FleetConfig) -> GuardConfig:
         return GuardConfig.for_routing()
 
     def metrics(self, results: Any, objective: Objective) -> dict[str, Any]:

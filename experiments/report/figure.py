@@ -104,12 +104,18 @@ def _draw_over_time(
     limit: float,
     spec: FigureSpec,
 ) -> None:
-    axes.set(yscale="log", xlabel="simulated time, s", ylabel=f"p99 {spec.axis}")
+    axes.set(yscale="log", xlabel=f"simulated time, {spec.time_unit}", ylabel=f"p99 {spec.axis}")
     for start_s, end_s, state in guard_states:
-        axes.axvspan(start_s, end_s, color=STATE_COLORS[state], alpha=STATE_ALPHA, linewidth=0)
+        axes.axvspan(
+            start_s / spec.time_unit_s,
+            end_s / spec.time_unit_s,
+            color=STATE_COLORS[state],
+            alpha=STATE_ALPHA,
+            linewidth=0,
+        )
     for name, curve in curves.items():
         at_s, p99 = _p99_over_time(curve, spec.per_point)
-        axes.plot(at_s, p99, **ARM_STYLES[name])
+        axes.plot(at_s / spec.time_unit_s, p99, **ARM_STYLES[name])
     axes.axhline(limit, **OBJECTIVE_STYLE)
     axes.set_title(f"p99 of {spec.quantity} over time", loc="left")
     _plain_ticks(axes.yaxis, *axes.get_ylim(), room_decades=3.0)

@@ -39,12 +39,16 @@ class FigureSpec:
         unit: Its unit; empty for a ratio.
         items: What it is a share of.
         per_point: Items that a point over time needs at least.
+        time_unit: Unit of the time axis.
+        time_unit_s: Seconds in that.
     """
 
     quantity: str
     unit: str
     items: str
     per_point: int = 250
+    time_unit: str = "s"
+    time_unit_s: float = 1.0
 
     @property
     def axis(self) -> str:

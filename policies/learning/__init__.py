@@ -1,5 +1,6 @@
 """Training. The only place in handrail that imports torch and Stable-Baselines3, and only when a training starts.
 
 ``cem`` searches parameters on a score that the caller computes (no torch needed); ``ppo`` and ``dqn`` train networks on
-a gymnasium environment. What comes out is what ``handrail.policies.save_policy`` writes and NumPy alone runs.
+a gymnasium environment, ``maskable_ppo`` a scheduling scorer, best on rewards ``against_fallback``. What comes out is
+what ``handrail.policies.save_policy`` writes and NumPy alone runs.
 """

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +25,9 @@ SPARE = 1.0
 """By how much waiting starts below the longest job that was seen, in ``log1p(estimate_s)``: jobs up to e times as long
 still come before it."""
 
-LEAST_LONGEST = float(np.log1p(86_400.0))
-"""A job of a day is taken to be possible, even if the sample holds none."""
+LEAST_LONGEST = float(np.log1p(60 * 86_400.0))
+"""A job of two months is taken to be possible, even if the sample holds none: one that stood behind waiting would never
+start."""
 
 TOLERATED_DELAY = 3.25
 """Largest ``log1p(head_delay_s)``, 25 s, for which a job may start before waiting does (only very short jobs do).
@@ -83,6 +85,7 @@ CONTEXT_FEATURES = (
 )
 """Global fields. They are the same for every choice, so they are inputs only below hidden layers."""
 
+
 def job_search(
     layout: Layout,
     observations: Sequence[NDArray[np.float32]],
@@ -126,6 +129,22 @@ def job_search(
         stds["output"] = np.full(shapes["output"], FIRST_STD)
     first_std = np.concatenate([stds[name].ravel() for name in shapes])
     return ScorerSearch(chosen, tuple(hidden), mean[kept], scale, start, first_std)
+
+
+def search_from(search: ScorerSearch, tensors: Mapping[str, NDArray[np.floating]]) -> ScorerSearch:
+    """The same search, started at a scorer that has been trained: to refine by cross-entropy what PPO found.
+
+    Scores are scaled so that the weight of ``log1p(estimate_s)`` has the size 1 that first deviations are meant for.
+
+    Args:
+        search: The search that the scorer was trained with.
+        tensors: The scorer's, as ``network.scorer_shapes`` names them.
+    """
+    unit = float(np.abs(tensors["linear"][search.features.index(ESTIMATE)]))
+    scale = {"linear": 1.0 / (unit or 1.0), "output": 1.0 / (unit or 1.0)}
+    shapes = scorer_shapes(len(search.features), search.hidden)
+    parts = [tensors[name].ravel() * scale.get(name, 1.0) for name in shapes]
+    return replace(search, start=np.concatenate(parts).astype(np.float64))
 
 
 def _legal_rows(

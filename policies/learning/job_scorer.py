@@ -5,6 +5,7 @@ Imported by ``maskable_ppo`` alone, and only when a training starts.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,9 @@ class JobScorer(nn.Module):
     """Actor and critic over the vectors of :class:`~handrail.policies.learning.job_rows.JobRows`.
 
     The actor is ``ReplicaScorer``'s function of the same features: a linear part plus tanh layers, shared by all rows.
-    Its parameters are ``start + first_std * theta`` over the temperature: ``theta`` starts at 0 (that is, at the search's
-    start) and one step of the optimiser moves each weight in proportion to the deviation that a search would try. Hidden
-    layers start at random below output weights of 0, so that they change nothing at first.
+    Its linear weights are ``start + first_std * theta`` over the temperature: ``theta`` starts at 0 (that is, at the
+    search's start), and one step of the optimiser moves each weight in proportion to the deviation that a search would
+    try. Hidden layers start at random below output weights of 0, so that they change nothing at first.
 
     The critic is two tanh layers over the mean and the maximum of the rows that are taken, their share, and the global
     fields.
@@ -36,6 +37,9 @@ class JobScorer(nn.Module):
         critic: Size of the critic's layers.
     """
 
+    _start: torch.Tensor
+    _step: torch.Tensor
+
     def __init__(self, shapes: RowShapes, search: ScorerSearch, temperature: float, critic: int) -> None:
         super().__init__()
         self._shapes = shapes
@@ -46,7 +50,7 @@ class JobScorer(nn.Module):
         self.register_buffer("_step", torch.as_tensor(steps["linear"], dtype=torch.float32))
         self.theta = nn.Parameter(torch.zeros(shapes.features))
         widths = [shapes.features, *search.hidden]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, search.hidden, strict=False))
+        self.layers = nn.Sequential(*(nn.Linear(a, b) for a, b in pairwise(widths)))
         self.output = nn.Parameter(torch.zeros(widths[-1])) if search.hidden else None
         pooled = 2 * shapes.features + 1 + shapes.globals
         self.critic = nn.Sequential(nn.Linear(pooled, critic), nn.Tanh(), nn.Linear(critic, critic), nn.Tanh())
@@ -89,8 +93,8 @@ class JobScorer(nn.Module):
     def tensors(self) -> dict[str, NDArray[np.float64]]:
         """The actor as ``network.scorer_shapes`` names its tensors."""
         found = {"linear": self.linear}
-        for i, layer in enumerate(self.layers):
-            found[f"hidden.{i}.weight"], found[f"hidden.{i}.bias"] = layer.weight, layer.bias
+        for name, parameter in self.layers.named_parameters():
+            found[f"hidden.{name}"] = parameter
         if self.output is not None:
             found["output"] = self.output
         return {name: tensor.detach().numpy().astype(np.float64) for name, tensor in found.items()}
@@ -111,4 +115,4 @@ class JobScorerPolicy(MaskableActorCriticPolicy):
         self.mlp_extractor = JobScorer(**self._scorer)  # type: ignore[assignment]
         self.action_net = nn.Identity()
         self.value_net = nn.Linear(self.mlp_extractor.latent_dim_vf, 1)
-        self.optimizer = self.optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)
+        self.optimizer = self.optimizer_class(self.parameters(), **{"lr": lr_schedule(1), **self.optimizer_kwargs})

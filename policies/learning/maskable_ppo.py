@@ -38,11 +38,12 @@ SETTINGS: dict[str, Any] = {
 """Settings, for 8 environments and 50,000 to 500,000 steps.
 
 Time steps vary from 0 (jobs that start together) to hours, so returns are discounted in simulated time: a reward
-``t`` seconds ahead counts ``exp(-t / horizon_s)``; ``gamma``, by decision, is for where ``horizon_s`` is ``None`` and for
-the scale of rewards. A horizon of a day is too short: it does not see what wide jobs pay that are kept waiting.
+``t`` seconds ahead counts ``exp(-t / horizon_s)``; ``gamma``, by decision, is for where ``horizon_s`` is ``None`` and
+for the scale of rewards. A horizon of a day is too short: it does not see what wide jobs pay that are kept waiting.
 ``temperature`` is that of the start's scores: the lower, the closer the sampled policy keeps to the fallback (at 1 its
 own noise costs more than there is to gain). The learning rate falls to 0 in a straight line; it is in units of the
-search's first deviations (see ``job_scorer``), hence large. ``critic`` is the size of the critic's layers.
+search's first deviations over the temperature (see ``job_scorer``), hence large: lower it with the temperature, as long
+steps end in policies that starve wide jobs. ``critic`` is the size of the critic's layers.
 """
 
 
@@ -95,8 +96,8 @@ def train_maskable_ppo(
 
     Args:
         env_fns: One function for each environment of the ``DummyVecEnv``: a ``ClusterSchedulingEnv``, best within
-            :class:`~handrail.policies.learning.against_fallback.AgainstFallback`, or another with ``action_masks()`` and
-            observations of ``layout``.
+            :class:`~handrail.policies.learning.against_fallback.AgainstFallback`, or another with ``action_masks()``
+            and observations of ``layout``.
         layout: Layout of the observations.
         search: Features, normalisation and start, as ``job_search`` gives them.
         steps: Environment steps in all, rounded up to whole rollouts.

@@ -85,9 +85,7 @@ def training_envs(
         envs.close()
 
 
-def normalised_envs(
-    env_fns: Sequence[Callable[[], Any]], seed: int, gamma: float, *, norm_obs: bool = True
-) -> Any:
+def normalised_envs(env_fns: Sequence[Callable[[], Any]], seed: int, gamma: float, *, norm_obs: bool = True) -> Any:
     """A ``VecNormalize`` of a ``DummyVecEnv`` that normalises rewards, and observations unless ``norm_obs`` is off."""
     vec_env = importlib.import_module("stable_baselines3.common.vec_env")
     envs = vec_env.VecMonitor(vec_env.DummyVecEnv(list(env_fns)))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from handrail.envs.llm_serving.metrics import compute_metrics
-from handrail.experiments.domains.llm import DEFAULT_FALLBACK, DEFAULT_LOAD, DOMAIN, LLMScenario
+from handrail.experiments.domains.llm import DEFAULT_FALLBACK, DEFAULT_LOAD, LLMScenario
 from handrail.experiments.guarding import calibrated, calibration_jobs, guard_thresholds, run_calibration
 from handrail.experiments.replay import replay
 from handrail.experiments.scenario import Prepared, prepare
@@ -28,7 +28,9 @@ def prepared() -> Prepared:
 def guard(prepared: Prepared) -> GuardConfig:
     capacity_rps = prepared.change.capacity_rps
     jobs = calibration_jobs(load_trace("bundled"), prepared.system, prepared.scenario, prepared.change, capacity_rps)
-    return calibrated(guard_thresholds("bundled", DOMAIN), capacity_rps, [run_calibration(job) for job in jobs[:1]])
+    return calibrated(
+        guard_thresholds("bundled", prepared.system), capacity_rps, [run_calibration(job) for job in jobs[:1]]
+    )
 
 
 def p99s(prepared: Prepared, policy: Any) -> dict[str, float]:

@@ -28,9 +28,7 @@ def cluster(trace, **fields):
 def test_processors_are_the_headers_unless_they_are_given():
     assert cluster(jobs()).processors == 32
     assert cluster(jobs(), processors=7).processors == 7
-    with pytest.raises(
-        HandrailError, match="jobs: its header does not say how many processors there are; add --processors N"
-    ):
+    with pytest.raises(HandrailError, match="does not say how many processors there are; add --processors N"):
         cluster(jobs().replace(processors=None))
 
 

@@ -23,6 +23,9 @@ def test_a_system_tells_its_domain():
         domain_of(4)
 
 
+SYSTEMS = {"llm": FleetConfig.parse("h100:1"), "cluster": ClusterConfig(processors=4, overdue_passes=7)}
+
+
 @pytest.mark.parametrize("name", BUILT)
 def test_every_domain_is_complete(name):
     domain = domain_named(name)
@@ -31,8 +34,13 @@ def test_every_domain_is_complete(name):
     assert scenario.fallback in domain.heuristics
     assert set(domain.report.gain_of) <= {(m, "p99") for m in domain.report.metrics}
     assert {metric for metric, _ in domain.report.training} <= set(domain.report.metrics)
-    assert domain.default_guard().checks
+    assert domain.default_guard(SYSTEMS[name]).checks
     assert domain.headline_limit(scenario.objective) > 0
+
+
+def test_a_guard_of_schedulers_holds_overdue_jobs_as_the_cluster_does():
+    checks = domain_named("cluster").default_guard(SYSTEMS["cluster"]).checks
+    assert [check.overdue_passes for check in checks if check.check == "starvation"] == [7]
 
 
 def test_what_is_not_built_is_said():

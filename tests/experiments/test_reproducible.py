@@ -33,3 +33,11 @@ def test_two_processes_write_the_same_bytes(tmp_path, policy):
     for name in set(first) - {"timing.json"}:
         assert first[name] == second[name], name
         assert first[name] == third[name], name
+
+
+def test_two_processes_schedule_alike(tmp_path):
+    arguments = ["--domain", "cluster", "--window", "0:60000", "--policy", "sabotage:random", "--placebo", "1"]
+    first, second = (compare(tmp_path, hash_seed, "cold", 1, *arguments) for hash_seed in (1, 2))
+    assert set(first) == set(second)
+    for name in set(first) - {"timing.json"}:
+        assert first[name] == second[name], name

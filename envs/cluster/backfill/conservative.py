@@ -41,7 +41,7 @@ class ConservativePass:
 
     def __call__(self, state: ClusterState) -> None:
         if not len(state.waiting):
-            self._rows = np.empty(0, dtype=np.int64)
+            self._rows, self._starts_s = self._rows[:0], self._starts_s[:0]
             return
         now_s = state.clock.now
         state.running.correct(now_s)

@@ -15,7 +15,7 @@ import numpy as np
 from ..config import Preemption
 from ..running import Attempt
 from ..state import ClusterState
-from .easy import in_turn
+from .easy import in_turn, is_overdue
 
 
 class PreemptivePass:
@@ -53,6 +53,7 @@ class PreemptivePass:
             state.fall_back(attempt, lost_all_since_checkpoint=False)
             state.count_preemption(attempt.row)
             state.enqueue(attempt.row)
+        state.promote()
 
     @staticmethod
     def _order(state: ClusterState, now_s: float) -> list[int]:
@@ -73,13 +74,19 @@ class PreemptivePass:
 
     @staticmethod
     def _choose(order: list[int], state: ClusterState) -> set[int]:
-        """The first jobs of the order that fit the cluster's size and their tenants' quotas together."""
+        """The first jobs of the order that fit the cluster's size and their tenants' quotas together.
+
+        Of those beyond the wait limit none is chosen after one that does not fit: they start in turn.
+        """
         left = state.pool.size - state.down_size
         quota = state.quota
         tenant_left = list(quota) if quota is not None else [inf] * state.jobs.n_tenants
         chosen: set[int] = set()
         size_of, tenant_of = state.jobs.size_of, state.jobs.tenant_of
+        passed_over = False
         for row in order:
+            if passed_over and is_overdue(state, row):
+                continue
             size, tenant = size_of[row], tenant_of[row]
             if size <= left and size <= tenant_left[tenant]:
                 left = round(left - size, 3)
@@ -87,6 +94,8 @@ class PreemptivePass:
                 chosen.add(row)
                 if left < state.jobs.smallest:
                     break
+            elif size <= tenant_left[tenant]:
+                passed_over = True
         return chosen
 
 

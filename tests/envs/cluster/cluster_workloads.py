@@ -48,11 +48,15 @@ def draw_rules(pick: Pick) -> Setup:
     processors = pick(1, 9)
     quotas = tuple(float(pick(max(processors // 2, 1), processors)) for _ in range(TENANTS))
     discipline = ("fcfs", "sjf", "saf", "f1", "f2", "f3", "f4", "wfp3", "unicep", "drf")[pick(0, 9)]
+    backfill = ("none", "easy", "conservative")[pick(0, 2)]
+    knowledge = ("user_estimate", "true", "predicted")[pick(0, 2)]
+    if discipline in ("fcfs", "drf") and backfill == "none" and pick(0, 1):
+        knowledge = "none"
     return Setup(
         machines=(processors,),
         discipline=discipline,
-        backfill=("none", "easy", "conservative")[pick(0, 2)],
-        knowledge=("user_estimate", "true", "predicted")[pick(0, 2)],
+        backfill=backfill,
+        knowledge=knowledge,
         kill_at_limit=pick(0, 2) == 0,
         wait_limit_s=float(pick(0, 12)) if pick(0, 1) else None,
         overdue_passes=pick(0, 3),

@@ -174,16 +174,15 @@ class Cluster:
 
     # What happens to a job.
 
-    def arrive(self, job: Job) -> bool:
-        """Whether the job is let into the queue."""
+    def arrive(self, job: Job) -> None:
+        """Into the queue, or turned away if it can never run."""
         job.known_s = self.known(job)
         empty = self.hosts_for(job, list(self.setup.machines)) is not None
         allowed = self.setup.quotas is None or job.size <= self.setup.quotas[job.tenant]
         if not (empty and allowed):
             job.state, job.status = "over", REJECTED
-            return False
-        job.state = "waiting"
-        return True
+        else:
+            job.state = "waiting"
 
     def known(self, job: Job) -> float:
         if self.setup.knowledge == "true":
@@ -409,15 +408,16 @@ class Cluster:
                 changed = True
         for job in self.jobs:
             if job.state == "to come" and job.arrival_s == self.now_s:
-                changed |= self.arrive(job)
+                self.arrive(job)
+                changed = True
         if changed:
             self.schedule()
 
     def one_event(self) -> None:
         for job in self.jobs:
             if job.state == "to come" and job.arrival_s == self.now_s:
-                if self.arrive(job):
-                    self.schedule()
+                self.arrive(job)
+                self.schedule()
                 return
         self.end(min((job for job in self.running() if job.ends_s == self.now_s), key=lambda job: job.serial))
         self.schedule()

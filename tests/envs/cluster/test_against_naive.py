@@ -45,6 +45,11 @@ def draw_standard(pick: Pick, most: int = 14) -> tuple[Setup, list[Job]]:
     return setup, draw_jobs(pick, most, setup.machines[0] + (pick(0, 5) == 0), unit_s=unit_s)
 
 
+def with_estimates(setup: Setup) -> Setup:
+    """The same where something is known of run times."""
+    return replace(setup, knowledge="user_estimate") if setup.knowledge == "none" else setup
+
+
 @settings(max_examples=250, deadline=None)
 @given(pick=picks())
 def test_processors_under_the_standard_protocol(pick):
@@ -57,7 +62,8 @@ def test_processors_under_the_standard_protocol(pick):
 @given(pick=picks())
 def test_processors_under_the_protocol_of_rlscheduler(pick):
     setup, jobs = draw_standard(pick)
-    setup = replace(setup, rlscheduler=True, backfill=("none", "reference")[pick(0, 1)], quotas=None, queueing=True)
+    setup = replace(with_estimates(setup), rlscheduler=True, backfill=("none", "reference")[pick(0, 1)], quotas=None)
+    setup = replace(setup, queueing=True)
     run_both(setup, jobs)
 
 
@@ -75,7 +81,7 @@ def test_longer_queues(backfill):
     for seed in range(40):
         pick = seeded(1000 + seed)
         setup, _ = draw_standard(pick)
-        setup = replace(setup, backfill=backfill, queueing=True, kill_at_limit=seed % 2 == 0)
+        setup = replace(with_estimates(setup), backfill=backfill, queueing=True, kill_at_limit=seed % 2 == 0)
         jobs = draw_jobs(pick, 80, setup.machines[0] + (seed % 10 == 0))
         results, naive = run_both(setup, jobs)
         met["killed"] += int((results.status == KILLED).any())

@@ -74,7 +74,7 @@ def draw_cluster(pick: Pick) -> ClusterConfig:
         preemption=Preemption(quantum_s=pick(1, 5), overhead_s=pick(0, 2), las_threshold_s=pick(1, 20)),
         faults=Faults(
             outages=tuple(outages),
-            machine_mtbf_s=float(pick(20, 100)) if groups and pick(0, 2) == 0 else None,
+            machine_mtbf_s=float(pick(200, 600)) if groups and pick(0, 2) == 0 else None,
             machine_repair_s=5.0,
             job_failure_probability=(0.0, 0.3)[pick(0, 1)],
             max_attempts=pick(1, 3),
@@ -168,6 +168,36 @@ def test_nothing_is_given_twice_and_every_job_ends_once(pick, seed):
     results = run(config, trace, seed)
     assert_sound(results, config)
     assert_identical(results, run(config, trace, seed))
+
+
+@settings(max_examples=150, deadline=None)
+@given(pick=picks(), seed=st.integers(0, 3))
+def test_whatever_a_policy_does_every_job_ends_once(pick, seed):
+    """Any legal action, at once or later; waiting is legal only where something will happen."""
+    config = draw_cluster(pick)
+    if config.discipline in PREEMPTIVE:
+        config = config.model_copy(update={"discipline": "fcfs"})
+    if pick(0, 3) == 0:
+        changes = {"protocol": "rlscheduler", "backfill": ("none", "reference")[pick(0, 1)], "quotas": None}
+        config = config.model_copy(update={**changes, "knowledge": "user_estimate"})
+    config = config.model_copy(update={"queueing": True, "window": pick(1, 6)})
+    simulator = ClusterSimulator(config, draw_trace(pick, config, 12), seed, decide="job")
+    pool = audited(simulator)
+    outcomes = []
+    while (point := simulator.advance()) is not None:
+        legal = np.flatnonzero(point.action_mask).tolist()
+        outcomes += point.outcomes
+        simulator.apply(legal[pick(0, len(legal) - 1)], latency_s=0.5 * pick(0, 2))
+    results = simulator.results()
+    assert pool.held == []
+    assert pool.placed == results.attempts.sum()
+    assert simulator.state.waiting_work == pytest.approx(0, abs=1e-6)
+    assert_sound(results, config)
+    items = [outcome.item for outcome in outcomes]
+    assert len(set(items)) == len(items)
+    for outcome in outcomes:
+        assert outcome.jct_s == results.finish_s[outcome.item] - results.arrival_s[outcome.item]
+        assert outcome.wait_s == results.start_s[outcome.item] - results.arrival_s[outcome.item]
 
 
 def test_the_clusters_meet_every_event_often():

@@ -1,4 +1,4 @@
-"""handrail/ClusterPlacement-v0: both checkers, determinism, its observation, rewards that add up, nothing seen ahead."""
+"""handrail/ClusterPlacement-v0: checkers, determinism, its observation, rewards that add up, nothing seen ahead."""
 
 from __future__ import annotations
 
@@ -231,9 +231,7 @@ def play(trace: JobTrace, until_s: float) -> tuple[list[np.ndarray], ClusterSimu
 def test_neither_the_future_nor_run_times_are_seen():
     trace, until_s = gpu_jobs(), 9000.0
     later = trace.arrival_s - trace.arrival_s[0] > until_s
-    changed = trace.replace(
-        run_s=np.where(later, 5.0, trace.run_s), gpu_milli=np.where(later, 8000, trace.gpu_milli)
-    )
+    changed = trace.replace(run_s=np.where(later, 5.0, trace.run_s), gpu_milli=np.where(later, 8000, trace.gpu_milli))
     before, after = play(trace, until_s)[0], play(changed, until_s)[0]
     assert len(before) == len(after) > 80
     assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))

@@ -80,6 +80,17 @@ class Onlooker:
         rows = [row for row in range(len(t)) if t.arrival_s[row] <= seen.now_s and row not in seen.starts]
         return sorted(rows, key=lambda row: (0, row) if self.late(row, seen) else (1, t.estimate_s[row], row))
 
+    def shown(self, seen: Seen) -> list[int]:
+        """Of a queue longer than the window: the head, the first that fit, then the first of the others."""
+        waiting = self.waiting(seen)
+        if len(waiting) <= seen.window:
+            return waiting
+        free = self.free(seen)
+        fitting = [row for row in waiting[1:] if self.trace.size[row] <= free]
+        others = [row for row in waiting[1:] if self.trace.size[row] > free]
+        chosen = {waiting[0], *(fitting + others)[: seen.window - 1]}
+        return [row for row in waiting if row in chosen]
+
     def late(self, row: int, seen: Seen) -> bool:
         return seen.now_s - self.trace.arrival_s[row] > self.limit_s
 
@@ -120,7 +131,7 @@ def test_slots_against_the_trace(trace):
     onlooker = Onlooker(trace, PROCESSORS, CONFIG.wait_limit_s)
     full = late = 0
     for seen in decisions(trace, CONFIG):
-        rows = onlooker.waiting(seen)[:12]
+        rows = onlooker.shown(seen)
         n = len(rows)
         assert seen.rows == rows
         full += n == 12
@@ -239,9 +250,7 @@ def test_the_summary_against_the_trace(trace):
 
 def test_on_machines_of_one_gpu_the_delay_is_an_upper_bound_and_all_else_is_the_same(trace):
     as_gpus = trace.replace(gpu_milli=trace.cpu_milli, cpu_milli=np.zeros(len(trace), dtype=np.int64))
-    machines = CONFIG.model_copy(
-        update={"processors": None, "groups": (MachineGroup(machines=PROCESSORS, gpus=1),)}
-    )
+    machines = CONFIG.model_copy(update={"processors": None, "groups": (MachineGroup(machines=PROCESSORS, gpus=1),)})
     pairs = zip(decisions(trace, CONFIG), decisions(as_gpus, machines), strict=True)
     above = 0
     for exact, bound in pairs:
@@ -257,10 +266,31 @@ def test_on_machines_of_one_gpu_the_delay_is_an_upper_bound_and_all_else_is_the_
     assert above > 5
 
 
+def test_on_slow_machines_a_job_delays_the_head_for_longer():
+    trace = gpu_jobs(3).replace(
+        arrival_s=np.array([0.0, 1.0, 1.0]),
+        run_s=np.array([50.0, 10.0, 60.0]),
+        estimate_s=np.array([50.0, 10.0, 60.0]),
+        gpu_milli=np.array([1000, 2000, 1000]),
+    )
+    config = ClusterConfig(groups=(MachineGroup(machines=1, gpus=2, speed=0.5),), window=4)
+    simulator = ClusterSimulator(config, trace, decide="job")
+    observer = SchedulerObserver(simulator)
+    simulator.advance()
+    simulator.apply(0)
+    seen = observer(simulator.advance())
+    assert observer.layout.scalar(seen, "head_reservation_s") == 99.0  # 50 s of work take 100 s there
+    assert observer.layout.replica(seen, "head_delay_s")[:2].tolist() == [0.0, 21.0]
+
+
 def test_jobs_of_a_tenant_at_its_quota_are_not_shown_and_never_the_head():
     trace = gpu_jobs(120, gap_s=30.0)
     config = ClusterConfig(
-        groups=(MachineGroup(machines=4, gpus=8),), discipline="fcfs", knowledge="predicted", quotas={"red": 8.0}
+        groups=(MachineGroup(machines=4, gpus=8),),
+        discipline="fcfs",
+        knowledge="predicted",
+        quotas={"red": 8.0},
+        window=120,
     )
     held_back = 0
     for seen in decisions(trace, config):
@@ -272,7 +302,7 @@ def test_jobs_of_a_tenant_at_its_quota_are_not_shown_and_never_the_head():
         waiting = [r for r in range(120) if trace.arrival_s[r] <= seen.now_s and r not in seen.starts]
         shown = [row for row in waiting if trace.tenant[row] != 2 or red + trace.size[row] <= 8.0]
         held_back += len(waiting) - len(shown)
-        assert seen.rows == shown[:32]
+        assert seen.rows == shown
     assert held_back > 50
 
 

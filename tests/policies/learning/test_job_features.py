@@ -15,6 +15,7 @@ from handrail.policies.learning.job_features import (
     FALLBACK_FEATURES,
     SCHEDULING_FEATURES,
     job_search,
+    search_from,
 )
 from handrail.policies.network import Feature, FeatureMap, ReplicaScorer, scorer_shapes, unflatten
 from handrail.traces.errors import HandrailError
@@ -89,6 +90,18 @@ def test_what_never_differs_is_left_out_and_context_is_for_hidden_layers(seen):
     gone = set(SCHEDULING_FEATURES) - set(linear.features)
     assert gone == {Feature(("tenant_share",)), Feature(("overdue_passed",), "log1p")}
     assert set(deep.features) - set(linear.features) == set(CONTEXT_FEATURES)
+
+
+@pytest.mark.parametrize("hidden", [(), (4, 3)])
+def test_a_search_can_go_on_from_a_trained_scorer(seen, hidden: tuple[int, ...]):
+    search = job_search(LAYOUT, seen, hidden)
+    rng = np.random.default_rng(0)
+    shapes = scorer_shapes(len(search.features), hidden)
+    tensors = unflatten(4.0 * (search.start + search.first_std * rng.standard_normal(len(search.start))), shapes)
+    trained = ReplicaScorer(LAYOUT, search.features, search.mean, search.std, tensors)
+    resumed = search_from(search, tensors)
+    assert abs(resumed.start[search.features.index(ESTIMATE)]) == pytest.approx(1.0)
+    assert [start_scorer(resumed).act(o) for o in seen] == [trained.act(o) for o in seen]
 
 
 def test_nothing_to_learn_from_is_a_clear_error():

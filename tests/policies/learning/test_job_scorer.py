@@ -1,4 +1,4 @@
-"""The torch scorer computes what its export computes, starts at the search's start, and sees only rows that are taken."""
+"""The torch scorer computes what its export computes, and starts at the search's start."""
 
 from __future__ import annotations
 

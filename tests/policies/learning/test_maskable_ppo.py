@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 BANDIT = {
-    "n_steps": 128,
+    "n_steps": 64,
     "batch_size": 128,
     "gamma": 0.0,
     "horizon_s": None,
@@ -50,7 +50,7 @@ def test_what_the_start_does_not_know_is_learned_logged_and_exported(hidden: tup
         [SmallestArea] * 4,
         layout=LAYOUT,
         search=search,
-        steps=5_000,
+        steps=3_000,
         seed=0,
         log_dir=tmp_path / "log",
         snapshots=3,
@@ -60,10 +60,10 @@ def test_what_the_start_does_not_know_is_learned_logged_and_exported(hidden: tup
     start = unflatten(search.start, scorer_shapes(len(search.features), hidden))
     assert share_right(ReplicaScorer(LAYOUT, search.features, search.mean, search.std, start)) < 0.75
     last = trained[-1]
-    assert share_right(last.network(LAYOUT)) > 0.85
+    assert share_right(last.network(LAYOUT)) > 0.8
     assert [t.steps for t in trained] == sorted({t.steps for t in trained})
     assert len(trained) <= 3
-    assert last.steps >= 5_000
+    assert last.steps >= 3_000
     assert last.label == f"step-{last.steps}"
     assert seen[-1] == last.steps
     assert list((tmp_path / "log").glob("events.out.tfevents.*"))
