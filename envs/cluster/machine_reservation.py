@@ -72,11 +72,10 @@ def reserve_indexed(
             for piece in pieces:
                 machine = piece[0]
                 if up[machine]:
-                    before = later.get(machine, -1)
-                    if before < 0:
-                        before = free[machine]
+                    before = later[machine] if machine in later else free[machine]
                     after = later[machine] = before + piece[1].bit_count()
-                    missing -= after // gpus - before // gpus
+                    if after >= gpus:
+                        missing -= after // gpus - before // gpus
             if missing <= 0:
                 at_s = end_s
         if missing > 0:

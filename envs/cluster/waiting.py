@@ -135,11 +135,11 @@ class WaitingJobs:
         rows = np.array(self._rows, dtype=np.int64)
         return rows[np.argsort(self._discipline.scores(self._jobs, rows, now_s), kind="stable")]
 
-    def first_rows(self, n: int, now_s: float) -> list[int]:
-        """The first ``n`` rows in the standing order."""
-        rest = self._rows if self._static else self._ordered(now_s)
-        rows = self.overdue[:n].tolist()
-        return rows + rest[: n - len(rows)].tolist()
+    def first_rows(self, n: int, now_s: float) -> NDArray[np.int64]:
+        """The first ``n`` rows in the standing order: a fresh array."""
+        if self.overdue or not self._static:
+            return self.order(now_s)[:n]
+        return np.array(self._rows[:n], dtype=np.int64)
 
     def by_arrival(self) -> NDArray[np.int64]:
         """All rows in the order of the trace: a fresh array."""

@@ -33,10 +33,10 @@ class Window:
         self.mask: NDArray[np.bool_] = np.zeros(size + 1, dtype=bool)
         self.arrivals: list[int] = []
 
-    def _first_rows(self, state: ClusterState) -> list[int]:
+    def _first_rows(self, state: ClusterState) -> NDArray[np.int64]:
         if state.quota is None:
             return state.waiting.first_rows(self.size, state.clock.now)
-        return state.standing(state.clock.now)[: self.size].tolist()
+        return state.standing(state.clock.now)[: self.size]
 
     def note_arrival(self, row: int) -> None:
         """A job arrived; observers take it in at the next decision."""
@@ -54,7 +54,7 @@ class Window:
             return None
         all_fit = len(fitting) == len(waiting.kinds)
         if self.commits or all_fit or len(waiting) <= self.size:
-            rows = np.array(self._first_rows(state), dtype=np.int64)
+            rows = self._first_rows(state)
         else:
             rows = self._fitting_rows(state, fitting)
         fits = np.ones(len(rows), dtype=bool) if all_fit else self._which(fitting)[state.jobs.kind[rows]]

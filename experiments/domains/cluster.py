@@ -132,11 +132,15 @@ class ClusterDomain(Domain):
         return objective.slo_slowdown
 
     def tails(self, results: Any, qs: Sequence[float]) -> NDArray[np.float64]:
-        """Quantiles of slowdown and wait, and the mean slowdown, which stands for all ``qs``."""
+        """Quantiles of the slowdown, and the means of slowdown and wait, which stand for all ``qs``.
+
+        The tail of the wait belongs to a few large jobs, and a window has too few of them to learn from; a job that
+        starves shows in the mean.
+        """
         measured = np.asarray(results.measured)
         slowdown = bounded_slowdown(results)[measured]
-        waited_s = wait_s(results)[measured] + WAIT_FLOOR_S
-        return np.array([quantiles(slowdown, qs), quantiles(waited_s, qs), [float(slowdown.mean())] * len(qs)])
+        means = float(slowdown.mean()), float(wait_s(results)[measured].mean()) + WAIT_FLOOR_S
+        return np.array([quantiles(slowdown, qs), *([mean] * len(qs) for mean in means)])
 
     def describe_run(self, prepared: Prepared, capacity_per_s: float) -> dict[str, Any]:
         return {"domain": self.name, "cluster": prepared.system.model_dump(mode="json")}

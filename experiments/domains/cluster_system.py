@@ -10,7 +10,7 @@ from pydantic import Field
 
 from ...envs.cluster import ClusterConfig, Faults, MachineGroup
 from ...envs.cluster.config import DISCIPLINES, Backfill, Discipline, Knowledge, Placement, Protocol
-from ...envs.cluster.default_cluster import default_cluster
+from ...envs.cluster.default_cluster import WAIT_LIMIT_S, default_cluster
 from ...envs.cluster.metrics import Objective
 from ...traces import JobTrace
 from ...traces.errors import HandrailError
@@ -18,12 +18,6 @@ from ..scenario import Scenario
 
 DEFAULT_FALLBACK = "sjf"
 """Shortest job first with EASY backfilling; a constant, never chosen per run."""
-
-DEFAULT_WAIT_LIMIT_S = 14 * 86_400.0
-"""Wait after which a job goes before all that are not overdue: the starvation limit of the fallback.
-
-Below the waits that a busy cluster has anyway it would turn any order into first come, first served.
-"""
 
 QUOTA_HEADROOM = 4.0
 """A tenant may hold so many times its share of the offered work, so that it can use what others leave idle."""
@@ -63,7 +57,7 @@ class ClusterScenario(Scenario):
     knowledge: Knowledge | None = None
     placement: Placement = "best-fit"
     protocol: Protocol = "standard"
-    wait_limit_s: float | None = Field(default=DEFAULT_WAIT_LIMIT_S, ge=0, allow_inf_nan=False)
+    wait_limit_s: float | None = Field(default=WAIT_LIMIT_S, ge=0, allow_inf_nan=False)
     quotas: Quotas | None = None
     faults: Faults = Faults()
     stretch: bool = True

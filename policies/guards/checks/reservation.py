@@ -12,9 +12,6 @@ from ..context import CheckContext
 from ..verdict import Verdict, accepted_by
 from .base import GuardModel, Stage
 
-HEAD = 0
-"""The slot of the job that stands first, which has the reservation."""
-
 
 class ReservationConfig(GuardModel):
     """Config of :class:`ReservationCheck`.
@@ -33,14 +30,13 @@ class ReservationCheck:
 
     A start that delays it not at all passes, however late the reservation already is: that is EASY backfilling. What
     already slipped (``head_slip_s``, whoever is to blame: wrong estimates and failures among it) is charged to the
-    margin, so that small delays do not add up. To wait while the head itself can start is vetoed too.
+    margin, so that small delays do not add up. Waiting is the idling check's subject.
 
     As estimated, then: an accepted start leaves the head's reservation where it is, or at most ``margin_s`` after its
     first promise. The head changes with the standing order (a shorter job that arrives takes its place under SJF), and
     a job that lost the place is protected by its slowdown and its turn as overdue alone.
 
-    Reason codes: ``reservation-over-margin``, ``head-kept-waiting``, ``cost-not-finite``, ``out-of-range``. The
-    fallback's own choice passes.
+    Reason codes: ``reservation-over-margin``, ``cost-not-finite``, ``out-of-range``. The fallback's own choice passes.
     """
 
     name = "reservation"
@@ -64,8 +60,6 @@ class ReservationCheck:
         if not 0 <= action <= self._wait:
             return Verdict("veto", self.name, "out-of-range")
         if action == self._wait:
-            if self._layout.replica(observation, "up")[HEAD] > 0.0:
-                return Verdict("veto", self.name, "head-kept-waiting")
             return self._accept
         delay_s = float(self._layout.replica(observation, "head_delay_s")[action])
         if delay_s == 0.0:

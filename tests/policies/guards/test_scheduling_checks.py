@@ -115,9 +115,8 @@ def test_reservation(delay_s, slip_s, reason):
     assert judged(RESERVATION, seen, 1, fallback=1).reason == "ok"
 
 
-def test_reservation_lets_nobody_wait_while_the_head_can_start():
-    assert judged(RESERVATION, queue(job(), job()), WAIT, fallback=0).reason == "head-kept-waiting"
-    assert judged(RESERVATION, queue(job(fits=0), job()), WAIT, fallback=1).reason == "ok"
+def test_reservation_leaves_waiting_to_others_and_shows_its_evidence():
+    assert judged(RESERVATION, queue(job(), job()), WAIT, fallback=0).reason == "ok"
     assert judged(RESERVATION, queue(), 9, fallback=1).reason == "out-of-range"
     evidence = judged(RESERVATION, queue(job(fits=0), job(head_delay_s=50), head_slip_s=20), 1).evidence
     assert evidence == (("head_delay_s", 50.0), ("head_slip_s", 20.0), ("margin_s", 60.0))
@@ -132,8 +131,9 @@ class Idler:
     def __init__(self, **config: Any) -> None:
         self.check = IdlingCheck(IdlingConfig(**config), LAYOUT)
 
-    def at(self, now_s: float, action: int = WAIT, fallback: int = 0, running: int = 3) -> str:
-        context = CheckContext(queue(job(), running_jobs=running), LAYOUT, now_s, 0, None, fallback, action=action)
+    def at(self, now_s: float, action: int = WAIT, fallback: int = 0, running: int = 3, free_share: float = 0.5) -> str:
+        seen = queue(job(), running_jobs=running, free_share=free_share)
+        context = CheckContext(seen, LAYOUT, now_s, 0, None, fallback, action=action)
         verdict = self.check.judge(context)
         self.check.note_executed(context, action if verdict.kind == "accept" else fallback)
         return verdict.reason
@@ -143,6 +143,13 @@ def test_idling_allows_so_many_waits_between_two_starts():
     idler = Idler(max_waits=2, max_idle_s=1e6)
     assert [idler.at(t) for t in range(4)] == ["ok", "ok", "idle-waits-used-up", "ok"]
     assert [idler.at(4, action=0), idler.at(5), idler.at(6), idler.at(7)] == ["ok", "ok", "ok", "idle-waits-used-up"]
+
+
+def test_holding_back_a_small_share_of_the_cluster_is_not_idle():
+    idler = Idler(max_waits=1, max_idle_s=10.0, small_share=0.05)
+    assert {idler.at(t, free_share=0.04) for t in range(100)} == {"ok"}
+    assert [idler.at(100), idler.at(101, free_share=0.04), idler.at(102)] == ["ok", "ok", "idle-waits-used-up"]
+    assert idler.at(103, free_share=0.04, running=0) == "idle-cluster"
 
 
 def test_waiting_is_not_idle_where_the_fallback_waits_too():

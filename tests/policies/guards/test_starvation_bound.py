@@ -109,7 +109,8 @@ def test_without_the_check_the_bound_would_be_broken(kind):
 def test_a_policy_that_waits_cannot_stall(made, seed, wait_share):
     config, trace = made
     guard = GuardConfig.for_scheduling(overdue_passes=config.overdue_passes).only("contract", "idling")
-    guard = guard.model_copy(update={"supervisor": PATIENT})
+    strict = tuple(c.model_copy(update={"small_share": 0.0}) if c.check == "idling" else c for c in guard.checks)
+    guard = guard.model_copy(update={"checks": strict, "supervisor": PATIENT})
     decided = []
 
     def policy(layout):
