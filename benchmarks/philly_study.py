@@ -33,6 +33,7 @@ from handrail.traces import load_job_trace
 TRACE = "philly_until_2017-11-20.csv.gz"
 EASY = ("fcfs", "sjf", "saf", "f1", "f2", "f3", "f4", "wfp3", "unicep")
 ALONE = ("drf", "srtf", "las", "gittins")
+PREEMPTIVE = ("srtf", "las", "gittins")
 LEARNED = ("learned", "learned, guarded")
 STRETCHES, RESAMPLES = 12, 2000
 
@@ -100,11 +101,15 @@ def main() -> None:
     trace = load_job_trace(options.data / "traces" / "cluster" / TRACE)
     prepared = prepare(trace, ClusterScenario(split="test"))
     jobs = calibration_jobs(trace, prepared.system, prepared.scenario, prepared.change, 1.0)
-    guard = calibrated(guard_thresholds("bundled", DOMAIN), 1.0, run_jobs(run_calibration, jobs, options.workers))
+    guard = calibrated(
+        guard_thresholds("bundled", prepared.system), 1.0, run_jobs(run_calibration, jobs, options.workers)
+    )
     names = [*EASY, *ALONE, "sjf, oracle", *LEARNED]
     rows = dict(zip(names, run_jobs(partial(run, prepared, guard), names, options.workers), strict=True))
-    heuristics = [name for name in names if name not in LEARNED and "oracle" not in name]
-    best = min(heuristics, key=lambda name: float(np.quantile(rows[name].slowdown, 0.99)))
+    best, preempting = (
+        min(among, key=lambda name: float(np.quantile(rows[name].slowdown, 0.99)))
+        for among in ((*EASY, "drf"), PREEMPTIVE)
+    )
     lines = [
         "# Philly, test part",
         "",
@@ -114,9 +119,10 @@ def main() -> None:
         "",
         f"{len(prepared.trace):,} jobs, {len(rows['sjf'].slowdown):,} measured; {DOMAIN.describe_system(prepared)}; "
         + prepared.change.sentence()
-        + f". Best heuristic by p99 slowdown: **{best}**.",
+        + f". Best by p99 slowdown: **{best}** of those that let jobs run to their ends, as the learned policy does; "
+        + f"**{preempting}** of those that preempt.",
         "",
-        "| | slowdown mean | p95 | p99 | p99 / best heuristic's | wait mean, s | p99, s | GPU use | wasted |",
+        f"| | slowdown mean | p95 | p99 | p99 / {best} + EASY | wait mean, s | p99, s | GPU use | wasted |",
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for name, row in rows.items():
@@ -134,8 +140,8 @@ def main() -> None:
         "| | " + " | ".join(rows["sjf"].metrics["by_size"]) + " |",
     ]
     lines.append("|---|" + "--:|" * len(rows["sjf"].metrics["by_size"]))
-    for name in (best, "sjf", *LEARNED):
-        cells = [entry["bounded_slowdown"]["p99"] for entry in rows[name].metrics["by_size"].values()]
+    for name in (best, preempting, "sjf", *LEARNED):
+        cells = [entry["p99_slowdown"] for entry in rows[name].metrics["by_size"].values()]
         lines.append(f"| {name} | " + " | ".join("-" if c is None else f"{c:.1f}" for c in cells) + " |")
     text = "\n".join(lines) + "\n"
     print(text)

@@ -3,11 +3,14 @@
     python benchmarks/scheduling_sabotage.py --data ../shared [--out docs/results/scheduling_sabotage.md]
 
 Philly's test part on its default cluster, without and with machines that fail at random in mid-run, and Lublin-1 and
-NASA iPSC (run times predicted) at a load of 0.8. The fallback (sjf with EASY backfilling and a starvation limit), the
-fallback with other tie-breaks (the placebo), and each ``sabotage:*`` policy, alone and behind the guard, replay the
-same jobs. The bar is one-sided: p99 of bounded slowdown and wait behind the guard at most 10 % above the fallback's,
-or at most the placebo's highest where that is more. Where ``sabotage:worst`` alone does not reach 1.5 times the
-fallback's p99, holding it proves nothing of that metric.
+NASA iPSC (users ask for what they need) at a load of 0.8. The fallback (sjf with EASY backfilling and a starvation
+limit), the fallback with other tie-breaks (the placebo), and each ``sabotage:*`` policy, alone and behind the guard,
+replay the same jobs. The bar is one-sided: p99 of bounded slowdown and wait behind the guard at most 10 % above the
+fallback's, or at most the placebo's highest where that is more. Where ``sabotage:worst`` alone does not reach 1.5 times
+the fallback's p99, holding it proves nothing of that metric.
+
+A p99 here is made by some hundred jobs of a few bursts, and one other decision moves it: the last two columns give the
+geometric mean of guarded over fallback with the same tie-breaks in both, over the fallback's own and four others.
 """
 
 from __future__ import annotations
@@ -20,6 +23,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from handrail.envs.cluster import Faults
 from handrail.experiments.arms import Arm, run_arm
 from handrail.experiments.domains.cluster import DOMAIN
@@ -27,15 +32,17 @@ from handrail.experiments.domains.cluster_system import ClusterScenario
 from handrail.experiments.guarding import calibrated, calibration_jobs, guard_thresholds, run_calibration
 from handrail.experiments.provenance import source_hash
 from handrail.experiments.scenario import Prepared, prepare
+from handrail.experiments.statistics import geometric_mean_ratio
 from handrail.policies import SABOTAGES
 from handrail.policies.parallel import run_jobs
 from handrail.traces import load_job_trace
 
 LABELS = {"bounded_slowdown": "slowdown", "wait_s": "wait"}
 BAR, HARMFUL, KEY = 1.10, 1.5, "p99"
-PLACEBOS = 3
+PLACEBOS, TIES = 12, 4
+"""Runs of the placebo; a guarded policy is paired with the first ``TIES`` of them."""
 HEADER = ("`sabotage:`", "guarded slowdown", "wait", "lost, guarded / fallback", "decided by it")
-HEADER += ("alone slowdown", "wait", "kept by: slowdown", "wait")
+HEADER += ("alone slowdown", "wait", "kept by: slowdown", "wait", "same tie-breaks: slowdown", "wait")
 FAILING = Faults(machine_mtbf_s=20 * 86_400.0, machine_repair_s=6 * 3600.0)
 """With 69 servers, one fails every seven hours and is away for six."""
 
@@ -56,12 +63,19 @@ class Study:
     placebos: list[dict[str, Any]]
     alone: dict[str, dict[str, Any]]
     guarded: dict[str, dict[str, Any]]
+    ties: dict[str, list[dict[str, Any]]]
 
     def ratio(self, entry: Mapping[str, Any], metric: str) -> float | None:
         """p99 over the fallback's; None where the run failed or either is lost."""
         if "failed" in entry or entry[metric][KEY] is None or not self.fallback[metric][KEY]:
             return None
         return entry[metric][KEY] / self.fallback[metric][KEY]
+
+    def paired(self, kind: str, metric: str) -> str:
+        """Geometric mean, with its 95 % interval, of guarded over fallback with the same tie-breaks in both."""
+        ours = [entry[metric][KEY] for entry in (self.guarded[kind], *self.ties[kind])]
+        theirs = [entry[metric][KEY] for entry in (self.fallback, *self.placebos[:TIES])]
+        return "inf" if None in ours or None in theirs else str(geometric_mean_ratio(ours, theirs))
 
     def verdict(self, kind: str, metric: str) -> str:
         """Which bar holds."""
@@ -81,16 +95,21 @@ def run_entry(prepared: Prepared, arm: Arm) -> dict[str, Any]:
 def study(path: Path, values: dict[str, Any], workers: int) -> Study:
     """Replay every arm."""
     trace = load_job_trace(path)
+    if path.name.endswith((".swf", ".swf.zip")):
+        # These logs have no requests, and what completed jobs tell of the next one is close to nothing.
+        trace = trace.replace(estimate_s=np.array(trace.run_s))
     prepared = prepare(trace, ClusterScenario(**values))
     outcomes = run_jobs(
         run_calibration, calibration_jobs(trace, prepared.system, prepared.scenario, prepared.change, 1.0), workers
     )
-    guard = calibrated(guard_thresholds("sabotage:worst", DOMAIN), 1.0, outcomes)
+    guard = calibrated(guard_thresholds("sabotage:worst", prepared.system), 1.0, outcomes)
     arms = {("fallback", ""): Arm("fallback", "")}
     arms |= {("placebo", str(k)): Arm(f"placebo-{k}", "", tie_seed=k) for k in range(1, PLACEBOS + 1)}
     for kind in SABOTAGES:
         arms["alone", kind] = Arm("unguarded", f"sabotage:{kind}")
         arms["guarded", kind] = Arm("guarded", f"sabotage:{kind}", guard)
+        for k in range(1, TIES + 1):
+            arms[f"tie-{k}", kind] = Arm("guarded", f"sabotage:{kind}", guard, tie_seed=k)
     entries = dict(zip(arms, run_jobs(partial(run_entry, prepared), list(arms.values()), workers), strict=True))
     return Study(
         prepared,
@@ -98,6 +117,7 @@ def study(path: Path, values: dict[str, Any], workers: int) -> Study:
         [entries["placebo", str(k)] for k in range(1, PLACEBOS + 1)],
         {kind: entries["alone", kind] for kind in SABOTAGES},
         {kind: entries["guarded", kind] for kind in SABOTAGES},
+        {kind: [entries[f"tie-{k}", kind] for k in range(1, TIES + 1)] for kind in SABOTAGES},
     )
 
 
@@ -117,7 +137,7 @@ def section(title: str, found: Study) -> str:
         f"fallback `{prepared.scenario.fallback}`: {tails}; placebo ({PLACEBOS} runs) / fallback: {', '.join(spread)}",
         "",
         f"| {' | '.join(HEADER)} |",
-        "|---|--:|--:|--:|--:|--:|--:|---|---|",
+        "|---|--:|--:|--:|--:|--:|--:|---|---|--:|--:|",
     ]
     for kind, guarded in found.guarded.items():
         alone = found.alone[kind]
@@ -127,7 +147,7 @@ def section(title: str, found: Study) -> str:
             f"{guarded['availability']:.1%}",
         ]
         cells += ["failed" if "failed" in alone else _number(found.ratio(alone, m)) for m in LABELS]
-        cells += [found.verdict(kind, m) for m in LABELS]
+        cells += [found.verdict(kind, m) for m in LABELS] + [found.paired(kind, m) for m in LABELS]
         lines.append(f"| {' | '.join(cells)} |")
     broken = [f"{kind} {LABELS[m]}" for kind in SABOTAGES for m in LABELS if found.verdict(kind, m) == "FAILS"]
     harm = {m: found.ratio(found.alone["worst"], m) for m in LABELS}

@@ -24,9 +24,8 @@ from scheduling_sequences import EASY_HEURISTICS, Played, Sequences, batch_clust
 from handrail.envs.cluster import layout_for
 from handrail.experiments.provenance import source_hash
 from handrail.experiments.statistics import bootstrap_ratio_of_sums, paired_mean_difference
-from handrail.policies import load_policy
+from handrail.policies import load_policy, make_heuristic
 from handrail.policies.guards import GuardConfig, GuardedPolicy, build_guard
-from handrail.policies.heuristics.cluster import make_heuristic
 from handrail.policies.parallel import run_jobs
 from handrail.traces import JobTrace, load_job_trace
 from handrail.traces.cluster.estimate_noise import modal_estimates
@@ -44,7 +43,9 @@ RESAMPLES = 4000
 def guarded_policy(sequences: Sequences) -> GuardedPolicy:
     """The learned policy behind the default guard for scheduling, for one sequence."""
     system, layout = sequences.system, layout_for(sequences.system.window)
-    fallback = make_heuristic("sjf", layout, overdue_passes=system.overdue_passes, knowledge=system.knowledge)
+    fallback = make_heuristic(
+        "sjf", layout, domain="cluster", overdue_passes=system.overdue_passes, knowledge=system.knowledge
+    )
     guard = build_guard(GuardConfig.for_scheduling(overdue_passes=system.overdue_passes), layout)
     return GuardedPolicy(load_policy(POLICY, layout, domain="cluster"), fallback, guard, layout)
 
