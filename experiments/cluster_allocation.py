@@ -24,6 +24,10 @@ FRAGMENTATION_AT = (50, 80, 90)
 """Arrived per cent of GPU capacity at which fragmentation is noted."""
 
 
+MAX_ARRIVALS = 100.0
+"""Most of the cluster's capacity that is asked for; more is taken for a slip."""
+
+
 def allocate(
     pods: JobTrace,
     nodes: NodeTable,
@@ -51,8 +55,8 @@ def allocate(
     Raises:
         HandrailError: ``placement`` is unknown, ``arrivals`` is not above 0, or pods or nodes have no GPUs.
     """
-    if not arrivals > 0:
-        raise HandrailError(f"arrivals must be above 0, got {arrivals:g}")
+    if not 0 < arrivals <= MAX_ARRIVALS:
+        raise HandrailError(f"arrivals must be above 0 and at most {MAX_ARRIVALS:g}, got {arrivals:g}")
     arrival_seed, placement_seed = np.random.SeedSequence(seed).spawn(2)
     demands = _demands(pods)
     pool = MachinePool(machine_groups(nodes), placement, placement_seed, gpu_types=pods.gpu_type_names, typical=demands)

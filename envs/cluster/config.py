@@ -34,7 +34,7 @@ class MachineGroup(_Strict):
 
     name: str = "machines"
     machines: int = Field(ge=1, le=MAX_MACHINES, description="how many")
-    gpus: int = Field(default=8, ge=0, description="GPUs of each")
+    gpus: int = Field(default=8, ge=0, le=1024, description="GPUs of each")
     cpu_milli: int | None = Field(default=None, ge=1, description="thousandths of processors; None: never short")
     memory_mib: int | None = Field(default=None, ge=1, description="memory [MiB]; None: never short")
     gpu_type: str = Field(default="", description="GPU model, as jobs' gpu_types name it")
@@ -89,7 +89,7 @@ class ClusterConfig(_Strict):
     that are overdue first, first come first served among themselves, then as ``discipline`` says.
     """
 
-    processors: int | None = Field(default=None, ge=1, description="interchangeable processors")
+    processors: int | None = Field(default=None, ge=1, le=10_000_000, description="interchangeable processors")
     groups: tuple[MachineGroup, ...] = ()
     discipline: Discipline = "fcfs"
     backfill: Backfill = "none"

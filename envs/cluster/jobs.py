@@ -60,7 +60,11 @@ class JobTable:
         for values in zip(*(column.tolist() for column in columns), strict=True):
             demand = kinds.get(values)
             if demand is None:
-                demand = kinds[values] = Demand(*values)
+                demand = Demand(*values)
+                if config.processors is not None and demand.gpu_milli == 0:
+                    # Processors are interchangeable: a task of several is several tasks.
+                    demand = Demand(demand.tasks * max(-(-demand.cpu_milli // MILLI), 1), 0, MILLI)
+                kinds[values] = demand
             self.demands.append(demand)
             self.kind_of.append(numbers.setdefault(demand, len(numbers)))
         self.kind = np.array(self.kind_of, dtype=np.int64)

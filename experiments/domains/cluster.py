@@ -32,6 +32,9 @@ HOUR_S, DAY_S = 3600.0, 86_400.0
 WAIT_FLOOR_S = 60.0
 """Added to waits before training compares them: below a minute a wait is as good as none."""
 
+BATCH_FOLDER = bundled_folder("cluster").parent / "cluster_batch"
+"""The bundled policy for interchangeable processors; the other one is for machines with GPUs."""
+
 KNOWLEDGE_NOTES = {
     "none": "run times: nothing is known",
     "user_estimate": "run times: the users' estimates",
@@ -109,6 +112,8 @@ class ClusterDomain(Domain):
         return signal
 
     def make_policy(self, spec: str | Path, system: ClusterConfig, seed: int = 0) -> Any:
+        if spec == "bundled" and system.processors is not None and (BATCH_FOLDER / CARD_FILE).is_file():
+            spec = BATCH_FOLDER
         return make_policy(spec, self.layout(system), seed, "cluster", **_settings(system))
 
     def make_heuristic(self, name: str, system: ClusterConfig, seed: int = 0, tie_seed: int | None = None) -> Any:

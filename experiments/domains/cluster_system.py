@@ -48,7 +48,7 @@ class ClusterScenario(Scenario):
 
     domain: ClassVar[str] = "cluster"
 
-    processors: int | None = Field(default=None, ge=1)
+    processors: int | None = Field(default=None, ge=1, le=10_000_000)
     machines: str | None = None
     groups: tuple[MachineGroup, ...] = ()
     nodes: str | None = None
@@ -87,8 +87,8 @@ class ClusterScenario(Scenario):
         gpus, by, count = self.machines.partition("x")
         if not (by and gpus.isdecimal() and count.isdecimal() and int(count) >= 1):
             raise HandrailError(f"--machines {self.machines!r} is not GPUSxMACHINES, as in 8x64")
-        if int(gpus) < 1 or int(count) > 1_000_000:
-            raise HandrailError(f"--machines {self.machines!r}: give 1 to 1,000,000 machines of at least one GPU")
+        if not 1 <= int(gpus) <= 1024 or int(count) > 1_000_000:
+            raise HandrailError(f"--machines {self.machines!r}: give 1 to 1,000,000 machines of 1 to 1,024 GPUs")
         return MachineGroup(machines=int(count), gpus=int(gpus))
 
     @property
@@ -176,6 +176,10 @@ def describe_cluster(config: ClusterConfig) -> str:
 
 def _hardware(scenario: ClusterScenario, window: JobTrace) -> dict[str, Any]:
     group = scenario._machine_group()
+    if _asks_for_gpus(window) and scenario.processors is not None:
+        raise HandrailError(f"{window.name}: its jobs ask for GPUs; give --machines GPUSxMACHINES, not --processors")
+    if not _asks_for_gpus(window) and group is not None:
+        raise HandrailError(f"{window.name}: its jobs ask for processors; give --processors N, not --machines")
     if group is not None:
         return {"groups": (group,)}
     if scenario.groups:

@@ -33,17 +33,20 @@ class WaitCosts:
         self._tail_weight = tail_weight
         self._slowdown_unit = 1.0
         self._tail_unit = 1.0
+        self._counts = np.ones(len(arrival_s), dtype=bool)
 
     def relate_to(self, start_s: NDArray[np.float64]) -> None:
         """Take for reference what the window costs in all if jobs start at ``start_s``."""
-        wait_s = np.nan_to_num(start_s - self._arrival_s)
+        # Jobs that the cluster turns away never start, whoever schedules: they cost nothing.
+        self._counts = np.isfinite(start_s)
+        wait_s = np.where(self._counts, start_s - self._arrival_s, 0.0)
         n = len(wait_s)
         self._slowdown_unit = float(wait_s @ self._per_s) + SMALL_SLOWDOWN * n
         self._tail_unit = float(wait_s @ wait_s) + SMALL_WAIT_S**2 * n
 
     def by(self, now_s: float, start_s: NDArray[np.float64]) -> float:
         """The cost by ``now_s`` of jobs that start at ``start_s``, nan where they have not, shape (n,)."""
-        wait_s = np.maximum(np.fmin(start_s, now_s) - self._arrival_s, 0.0)
+        wait_s = np.where(self._counts, np.maximum(np.fmin(start_s, now_s) - self._arrival_s, 0.0), 0.0)
         slowdown = float(wait_s @ self._per_s) / self._slowdown_unit
         return slowdown + self._tail_weight * float(wait_s @ wait_s) / self._tail_unit
 
