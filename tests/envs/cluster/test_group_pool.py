@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from job_samples import gpu_jobs, processor_jobs
+from scheduling_samples import gpu_jobs, processor_jobs
 
 from handrail.envs.cluster import FINISHED, ClusterConfig, ClusterSimulator, Demand, Faults, MachineGroup, MachineOutage
 from handrail.envs.cluster.group_pool import GroupPool

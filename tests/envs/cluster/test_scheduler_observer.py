@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from job_samples import gpu_jobs, processor_jobs
+from scheduling_samples import gpu_jobs, processor_jobs
 
 from handrail.envs.cluster import (
     GLOBAL_FIELDS,

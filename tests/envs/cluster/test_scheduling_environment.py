@@ -6,7 +6,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
-from job_samples import gpu_jobs, processor_jobs
+from scheduling_samples import gpu_jobs, processor_jobs
 
 import handrail.envs  # noqa: F401  (registers the environment)
 from handrail.envs.cluster import FINISHED, ClusterConfig, ClusterSimulator, Faults, MachineGroup, MachineOutage
