@@ -53,7 +53,7 @@ def test_machines_and_node_lists_are_taken_as_given():
     ("fields", "message"),
     [
         ({"machines": "8"}, "is not GPUSxMACHINES"),
-        ({"machines": "0x4"}, "at least one GPU"),
+        ({"machines": "0x4"}, "1 to 1,024 GPUs"),
         ({"machines": "8x4", "processors": 2}, "--processors and --machines both say"),
         ({"backfill": "reference"}, "--backfill reference belongs to --protocol rlscheduler"),
         ({"fallback": "lifo"}, "no heuristic is named 'lifo'"),
