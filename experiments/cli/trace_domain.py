@@ -30,6 +30,18 @@ class Reading:
     sort: bool
     max_rows: int | None
     max_bytes: int | None
+    permute: bool | None = None
+    block_bytes: int | None = None
+
+    def refuse(self, *options: str, domain: str) -> None:
+        """Refuse options that are another domain's.
+
+        Raises:
+            HandrailError: One of them was given.
+        """
+        for option in options:
+            if getattr(self, option) is not None:
+                raise HandrailError(f"--{option.replace('_', '-')} is for --domain {domain}; leave it out")
 
     def common(self) -> dict[str, Any]:
         """The keyword arguments that the loaders of all domains take.
@@ -108,7 +120,11 @@ def trace_domain(name: str) -> TraceDomain:
         from .traces_cluster import CLUSTER
 
         return CLUSTER
-    raise HandrailError(f"--domain {name!r} has no traces here; choose llm or cluster")
+    if name == "prefetch":
+        from .traces_cache import PREFETCH
+
+        return PREFETCH
+    raise HandrailError(f"--domain {name!r} has no traces here; choose llm, cluster or prefetch")
 
 
 def summary_table(names: list[str], rows: list[Row]) -> Table:

@@ -17,21 +17,31 @@ from .trace_domain import Generator, Reading, TraceDomain, distance_table, summa
 
 app = typer.Typer(help="List, describe, generate, fetch and convert traces.", no_args_is_help=True)
 
-Domain = Annotated[str, typer.Option(help="What the traces are of.", metavar="llm|cluster")]
+Domain = Annotated[str, typer.Option(help="What the traces are of.", metavar="llm|cluster|prefetch")]
 Failures = Annotated[
     str | None, typer.Option(help="Failed requests (0 output tokens); llm only.", metavar="drop|keep|retry")
 ]
 Format = Annotated[
     str,
     typer.Option(
-        help="Told by content unless given.", metavar="auto|generic|burstgpt|azure|mooncake, or swf|philly|openb"
+        help="Told by content unless given.",
+        metavar="auto|generic|burstgpt|azure|mooncake, or swf|philly|openb, "
+        "or oracle-general|mqsim|msr|cachelib-block|cachelib-kv",
     ),
 ]
 SpreadSeed = Annotated[
-    int | None, typer.Option(help="Seed that spreads coarse stamps; -1 leaves them as they are; llm only.")
+    int | None, typer.Option(help="Seed that spreads coarse stamps; -1 leaves them as they are; not for cluster.")
 ]
 MaxRows = Annotated[int | None, typer.Option(help="Refuse a file with more rows.")]
 MaxBytes = Annotated[int | None, typer.Option(help="Refuse a file with more bytes, unpacked.")]
+Permute = Annotated[
+    bool | None,
+    typer.Option(
+        "--permute/--no-permute",
+        help="Renumber ids in an order that tells nothing; unless said, Mooncake's only; prefetch only.",
+    ),
+]
+BlockBytes = Annotated[int | None, typer.Option(help="What requests to blocks are split by; prefetch only.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace a file that is there already.")]
 
 
@@ -73,12 +83,14 @@ def describe(
     sort: Sort = False,
     max_rows: MaxRows = None,
     max_bytes: MaxBytes = None,
+    permute: Permute = None,
+    block_bytes: BlockBytes = None,
     json_output: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Print rate, burstiness and sizes of a trace, or how far two are apart."""
     of = trace_domain(domain)
-    reading = Reading(failures, map_columns, format, spread_seed, sort, max_rows, max_bytes)
+    reading = Reading(failures, map_columns, format, spread_seed, sort, max_rows, max_bytes, permute, block_bytes)
     names = [a] if b is None else [a, b]
     with remarks(quiet) as shown:
         traces = []
@@ -107,7 +119,7 @@ def generate(
     out: Annotated[Path, typer.Argument(help="File to write: .csv, .csv.gz or .parquet.", metavar="OUT")],
     domain: Domain = "llm",
     model: Annotated[
-        str | None, typer.Option(help="What is drawn from.", metavar="burstgpt-like, or philly-like|lublin")
+        str | None, typer.Option(help="What is drawn from.", metavar="burstgpt-like, or philly-like|lublin, or phases")
     ] = None,
     config: Annotated[
         Path | None, typer.Option(help="Parameters as JSON, such as a generated trace's own .json.", metavar="FILE")
@@ -159,7 +171,7 @@ def generate(
     if json_output:
         print_json({"out": str(out), **record})
     elif not quiet:
-        extra = "".join(f", {count:,} {fact}" for fact, count in facts.items())
+        extra = "".join(f", {count:,} {fact.replace('_', ' ')}" for fact, count in facts.items())
         stdout_console().print(f"{out}: {len(trace):,} {of.items} in {trace.duration_s:,.0f} s{extra}", soft_wrap=True)
 
 
@@ -203,6 +215,8 @@ def convert(
     sort: Sort = False,
     max_rows: MaxRows = None,
     max_bytes: MaxBytes = None,
+    permute: Permute = None,
+    block_bytes: BlockBytes = None,
     force: Force = False,
     json_output: Json = False,
     quiet: Quiet = False,
@@ -218,7 +232,9 @@ def convert(
         failures = "keep"
     with remarks(quiet) as shown:
         shown.say(f"reading {source}")
-        trace = of.read(source, Reading(failures, map_columns, format, spread_seed, sort, max_rows, max_bytes))
+        trace = of.read(
+            source, Reading(failures, map_columns, format, spread_seed, sort, max_rows, max_bytes, permute, block_bytes)
+        )
         shown.say(f"writing {out}")
         of.write(trace, out)
     if json_output:

@@ -12,14 +12,12 @@ from ...traces.cluster.load import BUNDLED, BUNDLED_PATH
 from ...traces.cluster.lublin_config import LublinConfig
 from ...traces.cluster.philly_like_config import PhillyLikeConfig
 from ...traces.cluster.write import write_job_trace
-from ...traces.errors import HandrailError
 from .trace_domain import Generator, Reading, Row, TraceDomain, number, share
 
 
 def _read(name: str, reading: Reading) -> JobTrace:
-    for option, value in (("--failures", reading.failures), ("--spread-seed", reading.spread_seed)):
-        if value is not None:
-            raise HandrailError(f"{option} is for --domain llm; leave it out")
+    reading.refuse("failures", "spread_seed", domain="llm")
+    reading.refuse("permute", "block_bytes", domain="prefetch")
     return load_job_trace(name, **reading.common())
 
 

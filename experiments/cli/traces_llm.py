@@ -15,6 +15,7 @@ from .trace_domain import Generator, Reading, Row, TraceDomain, number, share
 
 
 def _read(name: str, reading: Reading) -> RequestTrace:
+    reading.refuse("permute", "block_bytes", domain="prefetch")
     spread_seed = 0 if reading.spread_seed is None else reading.spread_seed
     return load_trace(
         name,

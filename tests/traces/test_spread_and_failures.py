@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from trace_samples import BURSTGPT_1, BURSTGPT_3, MOONCAKE
 
 from handrail.traces import TraceError, load_trace
+from handrail.traces.common.spread import batch_width_s, spread_ties
 from handrail.traces.llm.failures import RETRY_AFTER_HIGH_S, RETRY_AFTER_LOW_S
-from handrail.traces.llm.spread import batch_width_s, spread_ties
 
 
 @given(st.lists(st.integers(0, 20), min_size=1, max_size=60), st.integers(0, 9))
@@ -21,6 +21,18 @@ def test_spreading_stays_within_the_second_and_in_order(stamps: list[int], seed:
     spread = spread_ties(stamp_s, 1.0, np.random.default_rng(seed))
     assert (np.floor(spread) == stamp_s).all()
     assert (np.diff(spread) >= 0).all()
+
+
+def test_spreading_keeps_draws_that_hardly_differ_in_order():
+    near = 1 - np.arange(1, 5)[::-1] * 2.0**-53  # these differ by less than a sum with a large stamp can show
+
+    class Draws:
+        def random(self, n: int) -> np.ndarray:
+            return np.tile(near[::-1], n // 4)
+
+    stamp_s = np.repeat(np.arange(50_000.0), 4)
+    spread = spread_ties(stamp_s, 2.0**-20, Draws())  # pyright: ignore[reportArgumentType]
+    assert (spread == stamp_s + np.tile(near, 50_000) * 2.0**-20).all()
 
 
 def test_spreading_is_uniform():

@@ -12,14 +12,26 @@ from ..common.delimited import DelimitedFile
 from ..common.parquet import ParquetFile
 from ..common.source import DEFAULT_MAX_BYTES, DEFAULT_MAX_ROWS, PARQUET_MAGIC, Source, read_source
 from ..errors import TraceError
-from ..signatures import JOBS, OPENB_NODES, OPENB_PODS, PHILLY, domain_of, first_character, looks_like_swf
+from ..signatures import (
+    JOBS,
+    OPENB_NODES,
+    OPENB_PODS,
+    PHILLY,
+    access_format,
+    domain_of,
+    first_character,
+    looks_like_swf,
+)
 from . import generic, openb, philly, swf
 from .job_trace import JobTrace
 
 Format = Literal["auto", "swf", "philly", "openb", "generic"]
 FORMATS: tuple[str, ...] = ("auto", "swf", "philly", "openb", "generic")
 BUNDLED = "bundled-cluster"
-_REQUESTS = "holds LLM requests, not jobs; read it with --domain llm (load_trace)"
+_ELSEWHERE = {
+    "llm": "holds LLM requests, not jobs; read it with --domain llm (load_trace)",
+    "prefetch": "holds accesses to a cache, not jobs; read it with --domain prefetch (load_access_trace)",
+}
 BUNDLED_PATH = Path(__file__).parent.parent / "data" / "philly_like.csv.gz"
 
 
@@ -51,7 +63,9 @@ def load_job_trace(
     if mapping and format not in ("auto", "generic"):
         raise TraceError(f"{path_or_name}: --map is for the generic format; leave out --format {format}")
     if str(path_or_name) in CATALOG and not Path(path_or_name).exists():
-        raise TraceError(f"{path_or_name}: {_REQUESTS}")
+        raise TraceError(f"{path_or_name}: {_ELSEWHERE['llm']}")
+    if str(path_or_name) == "bundled-cache" and not Path(path_or_name).exists():
+        raise TraceError(f"{path_or_name}: {_ELSEWHERE['prefetch']}")
     known = str(path_or_name) in (BUNDLED, "bundled") and not Path(path_or_name).exists()
     path = BUNDLED_PATH if known else path_or_name
     source = read_source(path, max_rows=max_rows, max_bytes=max_bytes, items="jobs")
@@ -67,7 +81,9 @@ def _read(source: Source, format: str, mapping: Mapping[str, str], sort: bool) -
             raise source.error("is SWF, which --map does not read; its fields have a fixed order")
         return swf.read_swf(source, sort=sort)
     if format == "auto" and first_character(source) == b"{":
-        raise source.error(_REQUESTS)
+        raise source.error(_ELSEWHERE["llm"])
+    if format == "auto" and not mapping and access_format(source):
+        raise source.error(_ELSEWHERE["prefetch"])
     table = ParquetFile(source) if source.data.startswith(PARQUET_MAGIC) else DelimitedFile(source)
     if format == "auto":
         format = "generic" if mapping else detect_table(table)
@@ -89,6 +105,6 @@ def detect_table(table: Table) -> str:
             return format
     if all(column in table.header for column in OPENB_NODES):
         raise table.source.error("is a list of machines, not of jobs; give it with --nodes (read_nodes)")
-    if domain_of(table.header) == "llm":
-        raise table.source.error(_REQUESTS)
+    if (domain := domain_of(table.header)) in _ELSEWHERE:
+        raise table.source.error(_ELSEWHERE[domain])
     return "generic"

@@ -1,4 +1,4 @@
-"""Getting at the bytes of a trace file: plain, gzip or zip (told by magic bytes), never more than a stated size."""
+"""Getting at the bytes of a trace file: plain, gzip, zstd or zip (told by magic bytes), never above a stated size."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+import pyarrow as pa
+
 from ..errors import TraceError
 
 DEFAULT_MAX_ROWS = 20_000_000
 DEFAULT_MAX_BYTES = 4 * 1024**3
 GZIP_MAGIC = b"\x1f\x8b"
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 PARQUET_MAGIC = b"PAR1"
 UTF8_BOM = b"\xef\xbb\xbf"
 ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")  # with files and without
 _OTHER_PACKINGS = {
-    b"\x28\xb5\x2f\xfd": "zstd data",
     b"BZh": "bzip2 data",
     b"\xfd7zXZ": "xz data",
 }
@@ -68,11 +70,11 @@ def read_source(
     max_bytes: int = DEFAULT_MAX_BYTES,
     items: str = "requests",
 ) -> Source:
-    """The whole file in memory, decompressed where it is gzip or a zip archive of one file.
+    """The whole file in memory, decompressed where it is gzip, zstd or a zip archive of one file.
 
     Raises:
-        TraceError: No such file, not readable, empty, larger than ``max_bytes`` once decompressed, gzip or zip that is
-            truncated or damaged, or packed in a way that is not read here.
+        TraceError: No such file, not readable, empty, larger than ``max_bytes`` once decompressed, gzip, zstd or zip
+            that is truncated or damaged, or packed in a way that is not read here.
     """
     name = str(path)
     if max_rows < 1 or max_bytes < 1:
@@ -91,7 +93,7 @@ def read_source(
         raise TraceError(f"{name}: the file is empty; fetch or export it again")
     for magic, what in _OTHER_PACKINGS.items():
         if data.startswith(magic):
-            raise TraceError(f"{name}: is {what}; unpack it first (plain files, gzip and zip are read)")
+            raise TraceError(f"{name}: is {what}; unpack it first (plain files, gzip, zstd and zip are read)")
     return Source(name, data, max_rows, items)
 
 
@@ -102,6 +104,8 @@ def _read_capped(file: BinaryIO, name: str, max_bytes: int) -> bytearray:
     if not head.startswith(GZIP_MAGIC):
         data += head
         _append_all(data, plain, name, max_bytes)
+        if head == ZSTD_MAGIC:
+            return _unpacked_zstd(data, name, max_bytes)
         return _unzipped(data, name, max_bytes) if head in ZIP_MAGICS else data
     with gzip.GzipFile(fileobj=io.BufferedReader(_Rewound(head, file))) as unpacked:
         try:
@@ -110,6 +114,17 @@ def _read_capped(file: BinaryIO, name: str, max_bytes: int) -> bytearray:
             raise TraceError(f"{name}: the gzip data is truncated; fetch or copy the file again") from None
         except (gzip.BadGzipFile, zlib.error) as error:
             raise TraceError(f"{name}: the gzip data is damaged ({error}); fetch or copy the file again") from None
+    return data
+
+
+def _unpacked_zstd(packed: bytearray, name: str, max_bytes: int) -> bytearray:
+    data = bytearray()
+    try:
+        with pa.CompressedInputStream(pa.py_buffer(packed), "zstd") as stream:
+            _append_all(data, stream.read, name, max_bytes)
+    except (OSError, pa.ArrowException) as error:
+        problem = str(error).splitlines()[0]
+        raise TraceError(f"{name}: the zstd data is damaged ({problem}); fetch or copy the file again") from None
     return data
 
 

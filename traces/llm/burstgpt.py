@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from ..common.columns import Table, check_stamps, labels, names_of, time_order, whole_numbers
+from ..common.spread import spread_ties
 from ..signatures import BURSTGPT
 from .columns import ReadOptions, assemble
 from .request_trace import MAX_TOKENS, RequestTrace
-from .spread import spread_ties
 
 STAMP, PROMPT, OUTPUT = "Timestamp", "Request tokens", "Response tokens"
 MODEL, TENANT, SESSION = "Model", "Log Type", "Session ID"

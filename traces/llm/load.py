@@ -12,7 +12,7 @@ from ..common.delimited import DelimitedFile
 from ..common.parquet import ParquetFile
 from ..common.source import DEFAULT_MAX_BYTES, DEFAULT_MAX_ROWS, PARQUET_MAGIC, Source, read_source
 from ..errors import TraceError
-from ..signatures import AZURE, BURSTGPT, REQUESTS, domain_of, first_character, looks_like_swf
+from ..signatures import AZURE, BURSTGPT, REQUESTS, access_format, domain_of, first_character, looks_like_swf
 from . import azure, burstgpt, generic, mooncake
 from .columns import ReadOptions
 from .failures import Failures
@@ -21,7 +21,11 @@ from .request_trace import RequestTrace
 Format = Literal["auto", "burstgpt", "azure", "mooncake", "generic"]
 FORMATS: tuple[str, ...] = ("auto", "burstgpt", "azure", "mooncake", "generic")
 BUNDLED = "bundled"
-_JOBS = "holds jobs or machines of a cluster, not requests; read it with --domain cluster (load_job_trace)"
+_ELSEWHERE = {
+    "cluster": "holds jobs or machines of a cluster, not requests; read it with --domain cluster (load_job_trace)",
+    "prefetch": "holds accesses to a cache, not requests; read it with --domain prefetch (load_access_trace)",
+}
+_BUNDLED_ELSEWHERE = {"bundled-cluster": "cluster", "bundled-cache": "prefetch"}
 BUNDLED_PATH = Path(__file__).parent.parent / "data" / "burstgpt_like.csv.gz"
 
 
@@ -62,8 +66,8 @@ def load_trace(
         raise TraceError(f"{path_or_name}: --map is for the generic format; leave out --format {format}")
     if spread_seed is not None and spread_seed < 0:
         raise TraceError(f"{path_or_name}: spread_seed must be 0 or more, got {spread_seed}")
-    if str(path_or_name) == "bundled-cluster" and not Path(path_or_name).exists():
-        raise TraceError(f"{path_or_name}: {_JOBS}")
+    if str(path_or_name) in _BUNDLED_ELSEWHERE and not Path(path_or_name).exists():
+        raise TraceError(f"{path_or_name}: {_ELSEWHERE[_BUNDLED_ELSEWHERE[str(path_or_name)]]}")
     path = _resolve(path_or_name)
     source = read_source(path, max_rows=max_rows, max_bytes=max_bytes)
     options = ReadOptions(failures, spread_seed, sort)
@@ -93,15 +97,17 @@ def _read(source: Source, format: str, mapping: Mapping[str, str], options: Read
             raise source.error("is JSON lines, which --map does not read; convert it to CSV or Parquet")
         return mooncake.read_mooncake(source, options)
     if format == "auto" and not mapping and looks_like_swf(source):
-        raise source.error(_JOBS)
+        raise source.error(_ELSEWHERE["cluster"])
+    if format == "auto" and not mapping and access_format(source):
+        raise source.error(_ELSEWHERE["prefetch"])
     return _read_table(DelimitedFile(source), format, mapping, options)
 
 
 def _read_table(table: Table, format: str, mapping: Mapping[str, str], options: ReadOptions) -> RequestTrace:
     if format == "mooncake":
         raise table.source.error("is not JSON lines; leave out --format mooncake")
-    if format == "auto" and not mapping and domain_of(table.header) == "cluster":
-        raise table.source.error(_JOBS)
+    if format == "auto" and not mapping and (domain := domain_of(table.header)) in _ELSEWHERE:
+        raise table.source.error(_ELSEWHERE[domain])
     if format == "auto":
         format = "generic" if mapping else detect_table(table.header)
     if format == "burstgpt":

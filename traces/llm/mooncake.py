@@ -13,10 +13,10 @@ import numpy as np
 
 from ..common.columns import check_stamps, time_order
 from ..common.source import Source
+from ..common.spread import batch_width_s, spread_ties
 from ..signatures import MOONCAKE
 from .columns import ReadOptions, assemble
 from .request_trace import MAX_TOKENS, RequestTrace
-from .spread import batch_width_s, spread_ties
 
 BLOCK_TOKENS = 512
 # The recording wrote stamps in batches about every 3,000 ms.
@@ -28,11 +28,11 @@ _MAX_ID = 2**62
 _UTF8_BOM_CHARACTER = "\ufeff"
 
 
-def read_mooncake(source: Source, options: ReadOptions) -> RequestTrace:
+def read_mooncake(source: Source, options: ReadOptions, *, permute: bool = True) -> RequestTrace:
     """Read it; time 0 is the first batch, requests are spread uniformly within their batch.
 
     Spreading is left out where ``spread_seed`` is ``None`` or the stamps are not batched. Hash ids are permuted with a
-    fixed seed.
+    fixed seed unless ``permute`` is false.
 
     Raises:
         TraceError: With line and field of whatever is missing or out of range.
@@ -82,7 +82,8 @@ def read_mooncake(source: Source, options: ReadOptions) -> RequestTrace:
     optional: dict[str, Any] = {}
     if with_blocks:
         offsets = np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)))
-        optional = {"prefix_blocks": (offsets, permuted(ids)), "prefix_block_tokens": BLOCK_TOKENS}
+        blocks = permuted(ids) if permute else np.array(ids, np.int64)
+        optional = {"prefix_blocks": (offsets, blocks), "prefix_block_tokens": BLOCK_TOKENS}
     return assemble(
         source,
         options,

@@ -62,7 +62,7 @@ def test_mistakes(capsys: pytest.CaptureFixture[str], tmp_path: Path):
         ((path, "--failures", "keep"), "--failures is for --domain llm"),
         ((path, "--spread-seed", 1), "--spread-seed is for --domain llm"),
         ((nodes,), "--nodes"),
-        (("bundled", "--domain", "prefetch"), "choose llm or cluster"),
+        (("bundled", "--domain", "silicon"), "choose llm, cluster or prefetch"),
         (("bundled-cluster", "--domain", "llm"), "--domain cluster"),
     ):
         code, out, err = run(capsys, "describe", *arguments, "--json")

@@ -14,13 +14,24 @@ def spread_ties(stamp_s: Floats, width_s: float | Floats, rng: np.random.Generat
     Args:
         stamp_s: Non-decreasing stamps in seconds, shape (n,).
         width_s: Seconds that a stamp stands for, one number or shape (n,); equal for equal stamps.
-        rng: Source of the draws, one a request.
+        rng: Source of the draws, one a row.
 
-    Requests of one stamp keep their order in the file.
+    Rows of one stamp keep their order in the file.
     """
-    draws = rng.random(len(stamp_s))
-    draws = draws[np.lexsort((draws, stamp_s))]
+    draws = _sorted_within(stamp_s, rng.random(len(stamp_s)))
     return np.maximum.accumulate(stamp_s + draws * width_s)
+
+
+def _sorted_within(stamp_s: Floats, draws: Floats) -> Floats:
+    """Draws from [0, 1) sorted among those of equal stamps."""
+    group = np.concatenate((np.zeros(1), np.cumsum(np.diff(stamp_s) != 0)))[: len(stamp_s)]
+    # One sort by the sum is several times as fast as two by group and draw, but rounds: then the slow way is taken.
+    order = np.argsort(group + draws)
+    ordered = draws[order]
+    same = np.diff(group) == 0
+    if (group[order] != group).any() or (np.diff(ordered)[same] < 0).any():
+        return draws[np.lexsort((draws, group))]
+    return ordered
 
 
 def batch_width_s(stamp_s: Floats, default_s: float) -> float:
