@@ -39,7 +39,11 @@ CARD_FILE = "policy.json"
 MAX_CARD_BYTES = 1 << 20
 MAX_WEIGHTS_BYTES = 64 << 20
 
-_CHOICES: dict[Domain, str] = {"llm": "the fleet has", "cluster": "the window with its row for waiting has"}
+_CHOICES: dict[Domain, str] = {
+    "llm": "the fleet has",
+    "cluster": "the window with its row for waiting has",
+    "prefetch": "the menu has",
+}
 """How an error speaks of the layout's number of choices."""
 
 _MEND = "train again, or restore the folder from where it came"

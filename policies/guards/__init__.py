@@ -11,9 +11,11 @@ from __future__ import annotations
 from .calibration import ReferenceCalibrator, reference_curve
 from .checks import (
     BreakerConfig,
+    BudgetConfig,
     Check,
     ContractConfig,
     CostMarginConfig,
+    GateConfig,
     IdlingConfig,
     ReservationConfig,
     StarvationConfig,
@@ -29,11 +31,13 @@ from .verdict import Verdict
 
 __all__ = [
     "BreakerConfig",
+    "BudgetConfig",
     "Check",
     "CheckContext",
     "ContractConfig",
     "CostMarginConfig",
     "DecisionRecorder",
+    "GateConfig",
     "Guard",
     "GuardConfig",
     "GuardedPolicy",

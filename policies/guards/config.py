@@ -12,8 +12,10 @@ from ...traces.errors import HandrailError
 from .checks import (
     BUILDERS,
     BreakerConfig,
+    BudgetConfig,
     ContractConfig,
     CostMarginConfig,
+    GateConfig,
     IdlingConfig,
     ReservationConfig,
     StarvationConfig,
@@ -23,7 +25,14 @@ from .guard import Guard
 from .supervisor import SupervisorConfig
 
 CheckConfig = Annotated[
-    ContractConfig | CostMarginConfig | BreakerConfig | StarvationConfig | ReservationConfig | IdlingConfig,
+    ContractConfig
+    | CostMarginConfig
+    | BreakerConfig
+    | StarvationConfig
+    | ReservationConfig
+    | IdlingConfig
+    | GateConfig
+    | BudgetConfig,
     Field(discriminator="check"),
 ]
 
@@ -123,6 +132,39 @@ class GuardConfig(GuardModel):
                 BreakerConfig(load_field="load_6h", capacity_per_s=1.0, loads=loads, shares=shares),
             ),
             supervisor=SCHEDULING_SUPERVISOR,
+        )
+
+    @classmethod
+    def for_prefetch(
+        cls,
+        *,
+        waste_margin: float = 0.1,
+        excess_share: float = 0.05,
+        budget_caches: float = 1.5,
+        discount: float = 1.0,
+        loads: tuple[float, ...] = (0.0,),
+        shares: tuple[float, ...] = (0.1,),
+    ) -> Self:
+        """The default guard for cache prefetching. The budget needs a shadow cache (``ghost`` in the cache's config).
+
+        Args:
+            waste_margin: Fetches an access that nobody uses, as the shadow has it, beyond those of the fallback's arm.
+            excess_share: Misses beyond the shadow cache's, as a share of these.
+            budget_caches: Misses beyond that, in units of the cache's capacity in objects.
+            discount: Factor on past counts of the budget at each decision.
+            loads: Loads (``utilisation_slow``) at which the fallback's share of violations is known; see
+                :class:`~handrail.policies.guards.calibration.ReferenceCalibrator`. The default stands for no
+                calibration: 10 % violations at any load.
+            shares: The fallback's share of violations at each load.
+        """
+        return cls(
+            checks=(
+                ContractConfig(),
+                GateConfig(),
+                CostMarginConfig(field="waste", absolute_margin=waste_margin, relative_margin=0.1),
+                BudgetConfig(excess_share=excess_share, budget_caches=budget_caches, discount=discount),
+                BreakerConfig(load_field="utilisation_slow", capacity_per_s=1.0, loads=loads, shares=shares),
+            )
         )
 
     @classmethod

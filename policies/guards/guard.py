@@ -59,7 +59,7 @@ class Guard:
         objection: Verdict | None = None
         for check in self.outcome_checks:  # each sees every decision: they keep windows of outcomes
             verdict = check.judge(context)
-            if verdict.kind != "accept" and objection is None:
+            if verdict.kind == "trip" or (verdict.kind == "veto" and objection is None):
                 objection = verdict
         if objection is not None and objection.kind == "trip":
             supervisor.trip(context.now_s, context.decision, objection.reason)

@@ -8,12 +8,13 @@ from typing import Any
 from ...envs.common import Layout
 from ...traces.errors import HandrailError
 from ..domains import Domain
-from . import cluster, llm_serving
+from . import cluster, llm_serving, prefetch
 from .base import PLACEBO_TIE_TOLERANCE, Heuristic
 
 _BY_DOMAIN: dict[Domain, Mapping[str, type[Heuristic]]] = {
     "llm": llm_serving.HEURISTICS,
     "cluster": cluster.HEURISTICS,
+    "prefetch": prefetch.HEURISTICS,
 }
 
 
@@ -39,7 +40,8 @@ def make_heuristic(
         tie_seed: Makes it its own placebo (see :class:`Heuristic`).
         domain: Whose heuristic it is.
         settings: What the domain's heuristics take beside these: nothing for ``llm``, see
-            :class:`~handrail.policies.heuristics.cluster.SchedulingHeuristic` for ``cluster``.
+            :class:`~handrail.policies.heuristics.cluster.SchedulingHeuristic` for ``cluster`` and
+            :class:`~handrail.policies.heuristics.prefetch.PrefetchHeuristic` for ``prefetch``.
 
     Raises:
         HandrailError: The domain has no heuristic of that name, or the layout lacks a field that it reads.

@@ -70,13 +70,20 @@ def training_packages() -> tuple[Any, Any]:
 def training_envs(
     env_fns: Sequence[Callable[[], Any]], seed: int, gamma: float, *, norm_obs: bool = True
 ) -> Iterator[Any]:
-    """``normalised_envs`` that are closed at the end, with torch on one thread meanwhile.
+    """``normalised_envs`` as :func:`on_one_thread` gives them."""
+    training_packages()
+    with on_one_thread(normalised_envs(env_fns, seed, gamma, norm_obs=norm_obs)) as envs:
+        yield envs
+
+
+@contextmanager
+def on_one_thread(envs: Any) -> Iterator[Any]:
+    """A vector environment that is closed at the end, with torch on one thread meanwhile.
 
     Networks this small lose time on several threads, and their sums would depend on how many there are.
     """
     _, torch = training_packages()
     threads = torch.get_num_threads()
-    envs = normalised_envs(env_fns, seed, gamma, norm_obs=norm_obs)
     torch.set_num_threads(1)
     try:
         yield envs
@@ -86,11 +93,20 @@ def training_envs(
 
 
 def normalised_envs(env_fns: Sequence[Callable[[], Any]], seed: int, gamma: float, *, norm_obs: bool = True) -> Any:
-    """A ``VecNormalize`` of a ``DummyVecEnv`` that normalises rewards, and observations unless ``norm_obs`` is off."""
+    """A :func:`normalised` ``DummyVecEnv``."""
     vec_env = importlib.import_module("stable_baselines3.common.vec_env")
-    envs = vec_env.VecMonitor(vec_env.DummyVecEnv(list(env_fns)))
+    envs = vec_env.DummyVecEnv(list(env_fns))
     envs.seed(seed)
-    return vec_env.VecNormalize(envs, norm_obs=norm_obs, norm_reward=True, clip_obs=CLIP, gamma=gamma, epsilon=EPSILON)
+    return normalised(envs, gamma, norm_obs=norm_obs)
+
+
+def normalised(envs: Any, gamma: float, *, norm_obs: bool = True) -> Any:
+    """A ``VecNormalize`` of a vector environment: rewards are normalised, and observations unless ``norm_obs`` is off."""
+    vec_env = importlib.import_module("stable_baselines3.common.vec_env")
+    watched = vec_env.VecMonitor(envs)
+    return vec_env.VecNormalize(
+        watched, norm_obs=norm_obs, norm_reward=True, clip_obs=CLIP, gamma=gamma, epsilon=EPSILON
+    )
 
 
 def fit(

@@ -8,13 +8,13 @@ from ...envs.common import Layout
 from ...traces.errors import HandrailError
 from ..domains import Domain
 from ..heuristics import Heuristic
-from . import cluster, llm_serving
+from . import cluster, llm_serving, prefetch
 from .common import PREFIX, NotANumber
 
 SABOTAGES = llm_serving.SABOTAGES
 """The broken routers. Every domain has the same kinds."""
 
-_BY_DOMAIN = {"llm": llm_serving.SABOTAGES, "cluster": cluster.SABOTAGES}
+_BY_DOMAIN = {"llm": llm_serving.SABOTAGES, "cluster": cluster.SABOTAGES, "prefetch": prefetch.SABOTAGES}
 
 
 def make_sabotage(

@@ -12,8 +12,10 @@ from typing import Any
 from .base import Check, ExecutionWatcher, GuardModel
 from .breaker import OutcomeBreaker
 from .breaker_config import BreakerConfig
+from .budget import BudgetCheck, BudgetConfig
 from .contract import ContractCheck, ContractConfig
 from .cost_margin import CostMarginCheck, CostMarginConfig
+from .gate import GateCheck, GateConfig
 from .idling import IdlingCheck, IdlingConfig
 from .reservation import ReservationCheck, ReservationConfig
 from .starvation import StarvationCheck, StarvationConfig
@@ -25,17 +27,23 @@ BUILDERS: dict[type[GuardModel], Callable[[Any, Any], Check]] = {
     StarvationConfig: StarvationCheck,
     ReservationConfig: ReservationCheck,
     IdlingConfig: IdlingCheck,
+    GateConfig: GateCheck,
+    BudgetConfig: BudgetCheck,
 }
 
 __all__ = [
     "BUILDERS",
     "BreakerConfig",
+    "BudgetCheck",
+    "BudgetConfig",
     "Check",
     "ContractCheck",
     "ContractConfig",
     "CostMarginCheck",
     "CostMarginConfig",
     "ExecutionWatcher",
+    "GateCheck",
+    "GateConfig",
     "GuardModel",
     "IdlingCheck",
     "IdlingConfig",

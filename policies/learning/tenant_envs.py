@@ -1,0 +1,178 @@
+"""Tenants of cache simulators as the environments of one Stable-Baselines3 ``VecEnv``: one network decides for all.
+
+Imported by ``prefetch_ppo`` alone, and only when a training starts.
+"""
+
+from __future__ import annotations
+
+
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+from stable_baselines3.common.vec_env import VecEnv
+
+from ...envs.common import EpisodeWindows, Layout
+from ...envs.prefetch import CacheConfig, DecisionPoint
+from ...envs.prefetch.observer import PrefetchObserver
+from ...traces import AccessTrace
+from .access_costs import CostMeter, CostWeights, cost_curve, tenants_asked, window_simulator
+from .arm_rows import ArmRows
+from .features import ScorerSearch
+from .job_rows import LARGEST
+
+Floats = NDArray[np.float64]
+
+
+class _Episodes:
+    """Episodes of one simulator after another; a slot for every tenant, or one for all.
+
+    A step is one decision moment. A slot whose tenant has no accesses in the window sees zeros and earns nothing.
+    """
+
+    def __init__(
+        self, trace: AccessTrace, config: CacheConfig, windows: EpisodeWindows, weights: CostWeights, rows: ArmRows
+    ) -> None:
+        self._trace = trace
+        self._config = config
+        self._windows = windows
+        self._weights = weights
+        self._rows = rows
+        self.slots = trace.n_tenants if config.per_tenant else 1
+        self._at_s = 0.0
+
+    def reset(self) -> NDArray[np.float32]:
+        """Begin the next window; vectors of all slots."""
+        window = self._windows.next()
+        reference = window_simulator(self._trace, self._config, window)
+        self._reference = cost_curve(reference, self._weights, lambda point: reference.standing_arm(point.tenant))
+        self._simulator = window_simulator(self._trace, self._config, window)
+        self._observer = PrefetchObserver(self._simulator)
+        self._meter = CostMeter(self._simulator, self._weights)
+        self._asked = tenants_asked(self._trace, self._config, window)
+        point = self._simulator.advance()
+        assert point is not None
+        self._at_s = self._simulator.now_s
+        self._ahead = self._gain()
+        return self._see(point)
+
+    def step(self, arms: NDArray[np.int64]) -> tuple[NDArray[np.float32] | None, Floats]:
+        """Vectors of all slots, None at the end of the episode, and rewards."""
+        point: DecisionPoint | None = None
+        for tenant in self._asked:
+            self._simulator.apply(int(arms[max(tenant, 0)]))
+            point = self._simulator.advance()
+        before, self._ahead = self._ahead, self._gain()
+        rewards = self._ahead - before
+        present = np.zeros(self.slots)
+        present[[max(tenant, 0) for tenant in self._asked]] = 1.0
+        return None if point is None else self._see(point), rewards * present
+
+    def _gain(self) -> Floats:
+        """How much less the accesses so far have cost than under the standing scheme, by slot."""
+        meter = self._meter
+        return self._weights.shared(self._reference.at(meter.positions()) - meter.costs())
+
+    def _see(self, point: DecisionPoint) -> NDArray[np.float32]:
+        dt_s = self._simulator.now_s - self._at_s
+        self._at_s = self._simulator.now_s
+        seen = np.zeros((self.slots, self._rows.shapes.size), dtype=np.float32)
+        for tenant in self._asked:
+            seen[max(tenant, 0)] = self._rows(self._observer(point._replace(tenant=tenant)), dt_s)
+        return seen
+
+
+class TenantEnvs(VecEnv):
+    """The tenants of several simulators side by side, each an environment with a decision of its own at every moment.
+
+    The reward of a tenant's step is what its accesses, and in part the others', cost less than the very same accesses
+    cost under the standing scheme. That credit depends on arrivals alone, not on what is chosen, so it changes no
+    optimum, but takes out most of the noise that arrivals bring (Mao et al., "Variance Reduction for Reinforcement
+    Learning in Input-Driven Environments", ICLR 2019).
+
+    An episode is a window of the trace and ends for all tenants of a simulator at once.
+
+    Args:
+        trace: What is replayed.
+        config: The cache, whose menu the arms are.
+        layout: Layout of the observations.
+        search: Features and normalisation.
+        weights: What counts as cost.
+        simulators: How many simulators there are.
+        episode_accesses: Accesses of an episode.
+        seed: Seed of the windows.
+    """
+
+    def __init__(
+        self,
+        trace: AccessTrace,
+        config: CacheConfig,
+        *,
+        layout: Layout,
+        search: ScorerSearch,
+        weights: CostWeights,
+        simulators: int,
+        episode_accesses: int,
+        seed: int,
+    ) -> None:
+        rows = ArmRows(layout, search)
+        seeds = np.random.SeedSequence(seed).generate_state(simulators).tolist()
+        self._simulators = [
+            _Episodes(
+                trace,
+                config,
+                EpisodeWindows(trace.arrival_s, split="all", items=episode_accesses, seed=own),
+                weights,
+                rows,
+            )
+            for own in seeds
+        ]
+        self._slots = self._simulators[0].slots
+        self._actions = np.zeros(simulators * self._slots, dtype=np.int64)
+        self.render_mode = None
+        space = spaces.Box(-LARGEST, LARGEST, (rows.shapes.size,), dtype=np.float32)
+        super().__init__(simulators * self._slots, space, spaces.Discrete(layout.n_replicas))
+
+    def reset(self) -> NDArray[np.float32]:
+        """Begin an episode everywhere."""
+        return np.concatenate([each.reset() for each in self._simulators])
+
+    def step_async(self, actions: NDArray[np.int64]) -> None:
+        """Take the arms of all environments."""
+        self._actions = np.asarray(actions)
+
+    def step_wait(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
+        """Run every simulator to its next decision moment; where an episode ended, the next one has begun."""
+        seen: list[NDArray[np.float32]] = []
+        rewards: list[Floats] = []
+        dones: list[bool] = []
+        infos: list[dict[str, Any]] = []
+        for each, arms in zip(self._simulators, self._actions.reshape(-1, self._slots), strict=True):
+            vectors, gained = each.step(arms)
+            done = vectors is None
+            dones += [done] * self._slots
+            last = np.zeros(self.observation_space.shape or (), dtype=np.float32)
+            infos += [{"terminal_observation": last, "TimeLimit.truncated": False} if done else {}] * self._slots
+            seen.append(each.reset() if vectors is None else vectors)
+            rewards.append(gained)
+        return np.concatenate(seen), np.concatenate(rewards).astype(np.float32), np.array(dones), infos
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        """An attribute of this object, once for each environment that is asked."""
+        return [getattr(self, attr_name) for _ in self._get_indices(indices)]
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        """Refused: tenants of one simulator have no attributes of their own."""
+        raise NotImplementedError
+
+    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
+        """Refused, as they have no methods of their own."""
+        raise NotImplementedError
+
+    def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
+        """None is wrapped."""
+        return [False for _ in self._get_indices(indices)]
