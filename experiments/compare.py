@@ -60,7 +60,7 @@ class Comparison:
             "figure.png": draw_comparison(
                 {arm.name: arm.curve for arm in self.arms if arm.name in MAIN_ARMS and arm.curve is not None},
                 by_name["guarded"].guard_states,
-                domain.headline_limit(self.prepared.scenario.objective),
+                domain.headline_limit(self.prepared.scenario.objective, self.prepared.system),
                 _title(self.prepared),
                 domain.report.figure,
             ),

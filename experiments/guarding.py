@@ -41,7 +41,7 @@ class CalibrationJob:
 
 
 def guard_thresholds(policy_spec: str, system: Any) -> GuardConfig:
-    """The guard of a policy folder (its ``guard.json``), or the default of the system's domain.
+    """The guard of a policy folder (its ``guard.json``), or the default of the system's domain, fitted to the system.
 
     Raises:
         HandrailError: The file cannot be read, or is no guard config.
@@ -50,9 +50,9 @@ def guard_thresholds(policy_spec: str, system: Any) -> GuardConfig:
     folder = domain.bundled_folder if policy_spec == BUNDLED else Path(policy_spec)
     path = folder / GUARD_FILE
     if not path.is_file():
-        return domain.default_guard(system)
+        return domain.fit_guard(domain.default_guard(system), system)
     try:
-        return GuardConfig.from_json(path.read_text(encoding="utf-8"), str(path))
+        return domain.fit_guard(GuardConfig.from_json(path.read_text(encoding="utf-8"), str(path)), system)
     except (OSError, UnicodeDecodeError) as error:
         raise HandrailError(f"{path}: cannot be read ({error}); restore it or remove it") from None
 

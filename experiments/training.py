@@ -199,7 +199,7 @@ class _TestReplay:
 def _test(
     prepared: Prepared, network: Any, workers: int, on_progress: Callable[[float, float], None]
 ) -> tuple[dict[str, dict[str, Any]], float]:
-    names = [None, *prepared.domain.heuristics]
+    names = [None, *prepared.domain.rivals(prepared.system)]
     metrics: dict[str, dict[str, Any]] = {}
     differs = 0.0
     with ordered_map(_TestReplay(prepared, network), workers) as run:

@@ -139,8 +139,8 @@ class CacheConfig(_Strict):
     demand: Demand = Field(
         default="open",
         description="open: at the trace's times; paced: at these times or later, with at most window accesses of a "
-        "tenant under way; closed: each tenant keeps window accesses under way; timeless: every access after all before "
-        "it is done",
+        "tenant under way; closed: each tenant keeps window accesses under way; timeless: every access after all those "
+        "before it are done",
     )
     window: int = Field(default=1, ge=1, description="accesses of a tenant under way at most (paced, closed)")
     think_s: float = Field(default=0.0, ge=0, description="between an access's end and the next one (closed) [s]")
@@ -149,7 +149,7 @@ class CacheConfig(_Strict):
     )
     prefetch_touches: bool = Field(
         default=False,
-        description="whether suggesting what is in the cache counts as an access to the eviction rule; the bound of the "
+        description="whether suggesting what is in the cache counts as an access to the eviction rule; the bound of a "
         "guard's budget of misses needs it, hit-ratio simulators do not do it",
     )
     prefetcher: PrefetcherName = "obl"

@@ -293,7 +293,7 @@ class CacheEngine:
     def _prefetch(self, suggested: Sequence[int], row: int, tenant: int, totals: TenantTotals, now_s: float) -> None:
         cache, under_way, known = self.cache, self._under_way, self._known_bytes
         arm = self.arm_in_force[tenant]
-        touches = self.config.prefetch_touches
+        touches = self.config.prefetch_touches and not cache.needs_rows  # who knows the future learns nothing
         for key in suggested:
             if key in cache:
                 if touches:

@@ -39,13 +39,14 @@ def compare(
     *,
     serving: options.LLMOptions,
     cluster: options.ClusterOptions,
+    prefetching: options.PrefetchOptions,
 ) -> None:
     """Replay a trace under a fallback, a learned policy, and that policy behind a guard; show the tails side by side.
 
     Without --rate and --load an LLM trace is brought to 0.8 of the fleet's capacity.
     """
     began = time.perf_counter()
-    chosen, own = options.chosen(domain, serving, cluster)
+    chosen, own = options.chosen(domain, serving, cluster, prefetching)
     from ..report.run_folder import check_replaceable, write_run_folder
 
     load = options.default_load(chosen, traffic)

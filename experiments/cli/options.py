@@ -11,12 +11,13 @@ import typer
 from ...traces.errors import HandrailError
 from .cluster_options import ClusterOptions, NativeOptions
 from .llm_options import LLMOptions
+from .prefetch_options import PrefetchOptions
 
 if TYPE_CHECKING:
     from ..domains import Domain as DomainObject
     from ..scenario import Scenario
 
-Domain = Annotated[str, typer.Option(help="What is simulated.", metavar="llm|cluster")]
+Domain = Annotated[str, typer.Option(help="What is simulated.", metavar="llm|cluster|prefetch")]
 Map = Annotated[
     list[str] | None,
     typer.Option(
@@ -169,6 +170,7 @@ __all__ = [
     "Map",
     "NativeOptions",
     "Policy",
+    "PrefetchOptions",
     "Quiet",
     "Seed",
     "Sort",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...traces.errors import HandrailError
-from . import cluster_modes, options
+from . import cluster_modes, options, prefetch_modes
 from .grouped import grouped
 from .output import print_json, remarks, stdout_console
 
@@ -23,17 +23,18 @@ def replay(
     serving: options.LLMOptions,
     cluster: options.ClusterOptions,
     native: options.NativeOptions,
+    prefetching: options.PrefetchOptions,
 ) -> None:
     """Replay a trace under one policy, unguarded, and print its metrics.
 
     Everything is measured, unless --split cuts out a part (then its warm-up and cool-down are not).
     --rate compresses or stretches time unless --load-by says otherwise.
     """
-    chosen, own = options.chosen(domain, serving, cluster, native)
+    chosen, own = options.chosen(domain, serving, cluster, native, prefetching)
     if traffic.load_by is not None and traffic.rate is None and traffic.load is None:
         raise HandrailError("--load-by says how the load is changed, but neither --rate nor --load changes it; add one")
     options.check_name(traffic.trace)
-    common = {"split": split, "whole": split is None, "seed": seed}
+    common: dict[str, Any] = {"split": split, "whole": split is None, "seed": seed}
     if own is cluster:
         if native.no_departures:
             if policy is not None:
@@ -54,6 +55,15 @@ def replay(
             cluster_modes.replay_natively(
                 chosen, loaded, scenario, policy=decider, starts=starts, length=native.length, json=json, quiet=quiet
             )
+            return
+    elif own is prefetching:
+        natively = prefetch_modes.is_native(prefetching, policy)
+        scenario = options.build_scenario(chosen, traffic, prefetching.replay_fields(native=natively), **common)
+        if natively:
+            with remarks(quiet or json) as told:
+                told.say("reading the trace")
+                loaded = prefetching.read_trace(traffic)
+            prefetch_modes.replay_natively(chosen, loaded, scenario, json=json, quiet=quiet)
             return
     else:
         scenario = options.build_scenario(chosen, traffic, own.scenario_fields(), **common)

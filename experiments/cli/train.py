@@ -51,6 +51,7 @@ def train(
     *,
     serving: options.LLMOptions,
     cluster: options.ClusterOptions,
+    prefetching: options.PrefetchOptions,
 ) -> None:
     """Train a policy: on the first half of a trace, selected on the next fifth, reported on the rest.
 
@@ -58,7 +59,7 @@ def train(
     broken off goes on where it stopped if the same command is given again.
     """
     began = time.perf_counter()
-    chosen, own = options.chosen(domain, serving, cluster)
+    chosen, own = options.chosen(domain, serving, cluster, prefetching)
     load = options.default_load(chosen, traffic)
     scenario = options.build_scenario(chosen, traffic, own.scenario_fields(), load=load, fallback=fallback, seed=seed)
     own.check()

@@ -15,22 +15,16 @@ from .base import Domain
 DOMAINS = ("llm", "cluster", "prefetch")
 """The names that ``--domain`` knows."""
 
-BUILT = ("llm", "cluster")
-"""Those that there are."""
-
 
 @cache
 def domain_named(name: str) -> Domain:
     """The domain of that name.
 
     Raises:
-        HandrailError: It is unknown, or not built.
+        HandrailError: It is unknown.
     """
     if name not in DOMAINS:
         raise HandrailError(f"--domain {name!r} is unknown; choose one of {', '.join(DOMAINS)}")
-    if name not in BUILT:
-        have = f"domains {' and '.join(BUILT)}" if len(BUILT) > 1 else f"domain {BUILT[0]}"
-        raise HandrailError(f"--domain {name}: this version of handrail has the {have} only")
     return import_module(f".{name}", __name__).DOMAIN
 
 
@@ -40,11 +34,11 @@ def domain_of(system: Any) -> Domain:
     Raises:
         TypeError: It belongs to none.
     """
-    for name in BUILT:
+    for name in DOMAINS:
         domain = domain_named(name)
         if isinstance(system, domain.system_type):
             return domain
     raise TypeError(f"{type(system).__name__} is no domain's system")
 
 
-__all__ = ["BUILT", "DOMAINS", "Domain", "domain_named", "domain_of"]
+__all__ = ["DOMAINS", "Domain", "domain_named", "domain_of"]

@@ -7,7 +7,7 @@ Its *items* are what the trace has one row of each (requests, jobs).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -39,7 +39,7 @@ class Domain(ABC):
         report: What its tables and figures show.
         default_load: Share of capacity that a comparison brings a trace to where nothing else is said; None where the
             domain's own rule says.
-        heuristics: Names of its heuristics.
+        heuristics: Names of its heuristics; it may hold more than it enumerates.
         algorithms: What ``--algo`` takes, the default first.
         load_field: Observation field with the arriving load, for the guard's breaker.
         bundled_folder: Folder of the policy that comes with handrail.
@@ -53,7 +53,7 @@ class Domain(ABC):
     margins: ClassVar[Margins]
     report: ClassVar[ReportSpec]
     default_load: ClassVar[float | None]
-    heuristics: ClassVar[tuple[str, ...]]
+    heuristics: ClassVar[Collection[str]]
     algorithms: ClassVar[tuple[str, ...]]
     load_field: ClassVar[str]
     bundled_folder: ClassVar[Path]
@@ -149,9 +149,17 @@ class Domain(ABC):
             HandrailError: No heuristic has that name.
         """
 
+    def rivals(self, system: Any) -> tuple[str, ...]:
+        """Heuristics that a training on a system is compared with."""
+        return tuple(self.heuristics)
+
     @abstractmethod
     def default_guard(self, system: Any) -> GuardConfig:
         """The guard, on a system, of a policy that brings none."""
+
+    def fit_guard(self, guard: GuardConfig, system: Any) -> GuardConfig:
+        """``guard`` without what cannot work on a system."""
+        return guard
 
     # From a run to numbers
 
@@ -168,8 +176,8 @@ class Domain(ABC):
         """What the figure shows, one value an item, +inf where lost."""
 
     @abstractmethod
-    def headline_limit(self, objective: Any) -> float:
-        """The objective of that, as a line in the figure."""
+    def headline_limit(self, objective: Any, system: Any) -> float:
+        """The objective of that on a system, as a line in the figure."""
 
     @abstractmethod
     def tails(self, results: Any, qs: Sequence[float]) -> NDArray[np.float64]:

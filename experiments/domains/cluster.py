@@ -133,7 +133,7 @@ class ClusterDomain(Domain):
     def headline(self, results: Any) -> NDArray[np.float64]:
         return bounded_slowdown(results)
 
-    def headline_limit(self, objective: Objective) -> float:
+    def headline_limit(self, objective: Objective, system: ClusterConfig) -> float:
         return objective.slo_slowdown
 
     def tails(self, results: Any, qs: Sequence[float]) -> NDArray[np.float64]:

@@ -172,7 +172,7 @@ class LLMDomain(Domain):
     def headline(self, results: Any) -> NDArray[np.float64]:
         return ttft_s(results)
 
-    def headline_limit(self, objective: Objective) -> float:
+    def headline_limit(self, objective: Objective, system: FleetConfig) -> float:
         return objective.slo_ttft_s
 
     def tails(self, results: Any, qs: Sequence[float]) -> NDArray[np.float64]:

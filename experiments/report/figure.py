@@ -133,7 +133,7 @@ def _draw_legend(
     from matplotlib.patches import Patch
 
     handles: list[Any] = [Line2D([], [], label=name, **ARM_STYLES[name]) for name in curves]
-    handles.append(Line2D([], [], label=f"objective, {limit:,g} {spec.unit}".rstrip(), **OBJECTIVE_STYLE))
+    handles.append(Line2D([], [], label=f"objective, {limit:,.3g} {spec.unit}".rstrip(), **OBJECTIVE_STYLE))
     for state in sorted({state for _, _, state in guard_states}):
         handles.append(Patch(color=STATE_COLORS[state], alpha=STATE_ALPHA, label=f"guard {state}", linewidth=0))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))

@@ -9,6 +9,12 @@ from typing import Any
 Entry = Mapping[str, Any]
 """One run's metrics, as its JSON has them."""
 
+LEAST_PLAIN = 1e-3
+"""Below this a latency is shown by its leading digits."""
+
+QUANTILE_ROWS = (("p50", "p50"), ("p95", "p95"), ("p99", "p99"), ("p99.9", "p999"))
+"""Quantiles of a latency that a comparison shows: label, and key in JSON."""
+
 
 @dataclass(frozen=True, slots=True)
 class Latency:
@@ -69,6 +75,7 @@ class ReportSpec:
         training_row: The last column of the table of a training: label, and what it shows.
         replay_lines: Lines under the table of one replay.
         more: Further tables of a comparison from the entries by arm, as (title, header, rows).
+        quantiles: Which of a latency a comparison shows: label, and key in JSON.
         min_for: Measured items that a quantile needs before it counts; with fewer its value is marked.
         figure: What the figure shows.
     """
@@ -82,6 +89,7 @@ class ReportSpec:
     replay_lines: Callable[[Entry], Sequence[str]]
     figure: FigureSpec
     more: Callable[[Mapping[str, Entry]], Sequence[tuple[str, Sequence[str], Sequence[Sequence[str]]]]] = lambda _: ()
+    quantiles: tuple[tuple[str, str], ...] = QUANTILE_ROWS
     min_for: Mapping[str, int] = field(default_factory=lambda: {"p99": 5_000, "p999": 50_000})
 
     @property
@@ -106,4 +114,8 @@ def share(value: float | None) -> str:
 
 def latency(value: float | None) -> str:
     """Seconds or a ratio, ``lost`` where it falls among the lost."""
-    return "lost" if value is None else f"{value:.4f}" if value < 10 else f"{value:.2f}"
+    if value is None:
+        return "lost"
+    if 0 < value < LEAST_PLAIN:
+        return f"{value:.3g}"
+    return f"{value:.4f}" if value < 10 else f"{value:.2f}"

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from ..domains import Domain
 
 COLUMNS = ("fallback", "unguarded", "guarded")
-QUANTILE_ROWS = (("p50", "p50"), ("p95", "p95"), ("p99", "p99"), ("p99.9", "p999"))
 
 
 def comparison_table(summary: Mapping[str, Any], domain: Domain) -> Group:
@@ -34,7 +33,7 @@ def comparison_table(summary: Mapping[str, Any], domain: Domain) -> Group:
         table.add_column("placebo\n/ fallback", justify="right")
     n_measured = entries["fallback"][f"measured_{domain.items}"]
     for shown in spec.latencies:
-        for quantile_label, key in QUANTILE_ROWS:
+        for quantile_label, key in spec.quantiles:
             few = "*" if n_measured < spec.min_for.get(key, 0) else ""
             label = f"{shown.label} {quantile_label}{shown.comma_unit}{few}"
             _add_latency_row(table, summary, entries, label, shown, key)
@@ -54,7 +53,8 @@ def comparison_lines(summary: Mapping[str, Any], domain: Domain) -> list[str]:
     gains = []
     for metric, key in spec.gain_of:
         kept = summary["gain_kept"][f"{metric}.{key}"]
-        gains.append(f"{spec.latency(metric).label} {key.upper()} {'-' if kept is None else f'{kept:.0%}'}")
+        shown = key if key == "mean" else key.upper()
+        gains.append(f"{spec.latency(metric).label} {shown} {'-' if kept is None else f'{kept:.0%}'}")
     lines = [f"gain kept behind the guard: {', '.join(gains)} (- where the policy alone gains nothing)"]
     stopped = ", ".join(f"{reason} {count:,}" for reason, count in summary["guarded"]["interventions"].items())
     lines.append(f"interventions: {stopped or 'none'}")
@@ -62,9 +62,9 @@ def comparison_lines(summary: Mapping[str, Any], domain: Domain) -> list[str]:
         failed = summary["unguarded"]
         lines.append(f"the unguarded run ended at decision {failed['at_decision']}: {failed['failed']}")
     n = summary["fallback"][f"measured_{domain.items}"]
-    few = [label for label, key in QUANTILE_ROWS if n < spec.min_for.get(key, 0)]
+    few = [label for label, key in spec.quantiles if n < spec.min_for.get(key, 0)]
     if few:
-        needed = " and ".join(f"{spec.min_for[key]:,} for a {label}" for label, key in QUANTILE_ROWS if label in few)
+        needed = " and ".join(f"{spec.min_for[key]:,} for a {label}" for label, key in spec.quantiles if label in few)
         lines.append(f"* {n:,} measured {domain.items} are few: {needed} are needed for a firm value")
     return lines + [f"note: {note}" for note in summary["notes"]]
 

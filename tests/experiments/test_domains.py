@@ -11,31 +11,48 @@ from typer.testing import CliRunner
 
 from handrail.envs.cluster import ClusterConfig
 from handrail.envs.llm_serving import FleetConfig
+from handrail.envs.prefetch import CacheConfig
 from handrail.experiments.cli.grouped import grouped
-from handrail.experiments.domains import BUILT, domain_named, domain_of
+from handrail.experiments.domains import DOMAINS, domain_named, domain_of
+from handrail.policies.guards import build_guard
 from handrail.traces import HandrailError
 
 
 def test_a_system_tells_its_domain():
     assert domain_of(FleetConfig.parse("h100:1")).name == "llm"
     assert domain_of(ClusterConfig(processors=4)).name == "cluster"
+    assert domain_of(CacheConfig(objects=4)).name == "prefetch"
     with pytest.raises(TypeError, match="int is no domain's system"):
         domain_of(4)
 
 
-SYSTEMS = {"llm": FleetConfig.parse("h100:1"), "cluster": ClusterConfig(processors=4, overdue_passes=7)}
+SYSTEMS = {
+    "llm": FleetConfig.parse("h100:1"),
+    "cluster": ClusterConfig(processors=4, overdue_passes=7),
+    "prefetch": CacheConfig(objects=4),
+}
 
 
-@pytest.mark.parametrize("name", BUILT)
+@pytest.mark.parametrize("name", DOMAINS)
 def test_every_domain_is_complete(name):
     domain = domain_named(name)
     scenario = domain.scenario_type()
     assert scenario.domain == domain.name == name
     assert scenario.fallback in domain.heuristics
-    assert set(domain.report.gain_of) <= {(m, "p99") for m in domain.report.metrics}
+    assert set(domain.report.gain_of) <= {(m, q) for m in domain.report.metrics for q in ("mean", "p99")}
     assert {metric for metric, _ in domain.report.training} <= set(domain.report.metrics)
-    assert domain.default_guard(SYSTEMS[name]).checks
-    assert domain.headline_limit(scenario.objective) > 0
+    assert domain.headline_limit(scenario.objective, SYSTEMS[name]) > 0
+    assert scenario.fallback in domain.rivals(SYSTEMS[name])
+
+
+@pytest.mark.parametrize("name", DOMAINS)
+def test_every_domain_has_a_guard_for_its_observations(name):
+    domain, system = domain_named(name), SYSTEMS[name]
+    guard = domain.default_guard(system)
+    assert guard.checks
+    assert build_guard(guard, domain.layout(system))
+    breakers = [check for check in guard.checks if check.check == "breaker"]
+    assert [breaker.load_field for breaker in breakers] == [domain.load_field]
 
 
 def test_a_guard_of_schedulers_holds_overdue_jobs_as_the_cluster_does():
@@ -43,9 +60,7 @@ def test_a_guard_of_schedulers_holds_overdue_jobs_as_the_cluster_does():
     assert [check.overdue_passes for check in checks if check.check == "starvation"] == [7]
 
 
-def test_what_is_not_built_is_said():
-    with pytest.raises(HandrailError, match="has the domains llm and cluster only"):
-        domain_named("prefetch")
+def test_an_unknown_domain_is_said():
     with pytest.raises(HandrailError, match="is unknown"):
         domain_named("weather")
 

@@ -41,3 +41,13 @@ def test_two_processes_schedule_alike(tmp_path):
     assert set(first) == set(second)
     for name in set(first) - {"timing.json"}:
         assert first[name] == second[name], name
+
+
+def test_two_processes_prefetch_alike(tmp_path):
+    arguments = ["--domain", "prefetch", "--window", "0:120", "--policy", "sabotage:random", "--placebo", "1"]
+    first, second = (
+        compare(tmp_path, hash_seed, "cold", workers, *arguments) for hash_seed, workers in ((1, 1), (2, 2))
+    )
+    assert set(first) == set(second)
+    for name in set(first) - {"timing.json"}:
+        assert first[name] == second[name], name

@@ -11,6 +11,9 @@ from collections.abc import Sequence
 from .base import Prefetcher
 from .streams import Stream, StreamTable
 
+_FIRST, _LAST = 1, 2
+_NOT_AWAITED = (None, 0)
+
 
 class AdaptiveStream(Stream):
     """A stream with its degree of prefetch and its trigger.
@@ -33,21 +36,27 @@ class AdaptiveStream(Stream):
 class Amp(Prefetcher):
     """Sets of p ids a stream, the next set fetched g ids before the last one is used up; p and g are the stream's own.
 
-    p grows by one when the last id of a set is hit, and shrinks by one when it is evicted without having been used: the
-    set had been too long for the time that the cache keeps it. g grows by one when an access has to wait for the first
-    id of a set, and shrinks with p, of which it is always less. While p is at most ``threshold`` sets are fetched on
-    misses alone. Not demand driven: it learns from late hits and evictions.
+    p grows by one when the last id of a set is hit, and shrinks by one when an id of a set is evicted without having
+    been used: the set had been too long for the time that the cache keeps it. g grows by one when an access has to wait
+    for the first id of a set, and shrinks by one when p does; it is always less than p. While p is at most
+    ``threshold`` sets are fetched on misses alone. Not demand driven: it learns from late hits and evictions.
 
-    The paper keeps p and g in the metadata of pages; here they belong to the stream (`StreamTable`), and sets move in
-    its steps. The paper gives an unused last page a second round in the cache before it gives it up; what is evicted is
-    not a prefetcher's to say here. Between triggers what is left of the set is suggested again, as the caller may have
-    been off.
+    Checked against the paper's own description of the algorithm: these rules, APT = 4, a first trigger at APT / 2 from
+    the end of a set, p growing by the size of the read (here 1). That g shrinks by just one, that any unused id of a
+    set counts, and the bounds (p at least 1, g at least 0 and below p), against the re-implementation in PyMimircache
+    (which sets triggers whatever p is, and has no waiting); the figures of the paper were not at hand.
+
+    What differs: the paper keeps p and g in the metadata of pages; here they belong to the stream (`StreamTable`), and
+    sets move in its steps. The paper gives an unused page a second round in the cache, shrinks p then, and does not let
+    the last page grow p in that round; what is evicted is not a prefetcher's to say here, so p shrinks when it is gone.
+    Between triggers what is left of the set is suggested again, as the caller may have been off. The first p is this
+    project's (PyMimircache starts with the size of the read), and so is how a stream is found.
 
     Args:
         degree: Largest p, and most suggestions at an access.
         initial: p of a new stream.
         threshold: Largest p without a trigger (the paper's APT); a trigger starts at half of it.
-        watched: Sets whose ends are remembered.
+        watched: Ids of sets, not accessed yet, that are remembered; the oldest leaves.
         region_bits, regions, streams: As in `StreamTable`.
     """
 
@@ -59,7 +68,7 @@ class Amp(Prefetcher):
         degree: int,
         initial: int = 4,
         threshold: int = 4,
-        watched: int = 1024,
+        watched: int = 8192,
         region_bits: int = 12,
         regions: int = 1024,
         streams: int = 128,
@@ -69,30 +78,29 @@ class Amp(Prefetcher):
         self.threshold = threshold
         self.watched = watched
         self._table = StreamTable(AdaptiveStream, region_bits, regions, streams)
-        self._firsts: OrderedDict[int, AdaptiveStream] = OrderedDict()
-        self._lasts: OrderedDict[int, AdaptiveStream] = OrderedDict()
+        self._awaited: OrderedDict[int, tuple[AdaptiveStream, int]] = OrderedDict()
         self._waited_for = -1
 
     def note_used(self, key: int, late: bool) -> None:
         if not late:
             return
         self._waited_for = key
-        stream = self._firsts.pop(key, None)
-        if stream is not None:
+        stream, place = self._awaited.get(key, _NOT_AWAITED)
+        if stream is not None and place & _FIRST:
             stream.trigger = min(stream.trigger + 1, stream.prefetch - 1)
 
     def note_evicted(self, key: int) -> None:
-        stream = self._lasts.pop(key, None)
+        stream, _ = self._awaited.pop(key, _NOT_AWAITED)
         if stream is not None:
             stream.prefetch = max(stream.prefetch - 1, 1)
-            stream.trigger = min(stream.trigger, stream.prefetch - 1)
+            stream.trigger = max(min(stream.trigger, stream.prefetch) - 1, 0)
 
     def access(self, key: int, hit: bool) -> Sequence[int]:
         stream = self._table.take(key)
         if stream is None:
             return ()
-        self._firsts.pop(key, None)
-        if self._lasts.pop(key, None) is stream and (hit or key == self._waited_for):
+        owner, place = self._awaited.pop(key, _NOT_AWAITED)
+        if owner is stream and place & _LAST and (hit or key == self._waited_for):
             stream.prefetch = min(stream.prefetch + 1, self.degree)
         step = stream.step
         if stream.prefetch == 0:
@@ -112,15 +120,19 @@ class Amp(Prefetcher):
         step = stream.step
         stream.end = start + step * (stream.prefetch - 1)
         stream.tag = stream.end - step * stream.trigger if stream.prefetch > self.threshold else -1
-        self._watch(self._firsts, start, stream)
-        self._watch(self._lasts, stream.end, stream)
-        return _without_negative(range(start, stream.end + step, step))
+        ids = _without_negative(range(start, stream.end + step, step))
+        self._await(stream, ids)
+        return ids
 
-    def _watch(self, ends: OrderedDict[int, AdaptiveStream], key: int, stream: AdaptiveStream) -> None:
-        ends.pop(key, None)
-        if len(ends) >= self.watched:
-            ends.popitem(last=False)
-        ends[key] = stream
+    def _await(self, stream: AdaptiveStream, ids: Sequence[int]) -> None:
+        """Remembers the ids of a set."""
+        awaited = self._awaited
+        end = len(ids) - 1
+        for at, one in enumerate(ids):
+            awaited.pop(one, None)
+            awaited[one] = (stream, _FIRST * (at == 0) + _LAST * (at == end))
+        while len(awaited) > self.watched:
+            awaited.popitem(last=False)
 
 
 def _without_negative(ahead: range) -> Sequence[int]:

@@ -37,15 +37,23 @@ class BestOffset(Prefetcher):
     ``top_score``, or after ``rounds`` rounds; its best offset serves through the next one, or none does where the best
     score is at most ``bad_score``. Not demand driven: it learns from fills.
 
-    The paper prefetches one line, id + d. A degree n suggests id + d, id + 2 d .. id + n d. Its prefetches do not cross
-    pages; ids have none. A fill that was prefetched enters the recent requests as fill - d, one on demand as itself,
-    and only while nothing is prefetched, as in the paper.
+    A fill that was prefetched enters the recent requests as fill - d, even if it was waited for; one on demand enters
+    as itself, and only while nothing is prefetched.
+
+    Checked against the author's code for the 2nd Data Prefetching Championship, in copies, and against an
+    implementation that cites the paper: what is tried when, that a phase ends with a round, what enters the recent
+    requests, the first offset (1), the offsets, SCORE_MAX 31, ROUND_MAX 100, BAD_SCORE 1, 256 recent requests. (The
+    championship's version has other offsets, negative ones too, a second way into the recent requests after a delay,
+    and a BAD_SCORE of 10 with a small last-level cache.) What differs: the paper prefetches one line, id + d, where a
+    degree n suggests id + d, id + 2 d .. id + n d. Its prefetches do not cross pages; ids have none. Its recent
+    requests are a hashed table with partial tags, where a new entry replaces the one in its place; here the oldest one
+    leaves. Among equal scores the smallest offset is taken.
 
     Args:
         degree: Most suggestions at an access.
         top_score, rounds, bad_score: See above (the paper's SCORE_MAX, ROUND_MAX and BAD_SCORE).
         recent: Recent requests kept.
-        offsets: Offsets tried.
+        offsets: Offsets tried (the paper's: up to 256, without prime factors above 5).
     """
 
     name = "best-offset"

@@ -40,19 +40,27 @@ class Leap(Prefetcher):
     last were used: the next power of two above that number, at most the degree, at least half of last time's; if none
     was used, one id where the access follows the trend, else none. Without a majority the last trend is used.
 
-    The paper runs this at each page fault that its prefetch cache does not serve, where ids are pages of one process.
-    Here an access is served if the id is among those last suggested, whether or not they were fetched; such an access
-    repeats what is left of them.
+    Every access enters the history; trend and window are worked out when one is not served by what was prefetched. In
+    the paper those are page faults of one process. Here an access is served if the id is among those last suggested,
+    whether or not they were fetched; such an access repeats what is left of them.
+
+    Checked against the authors' kernel (SymbioticLab/Leap) and a summary that quotes the paper: every access enters the
+    history, the search for the trend, the strict majority, the example with a history of 8 and a split of 2. The
+    kernel's example takes a history of 32, and its first window is a quarter of it: the defaults. Of the windows, that
+    hits count since the last one, that they shrink to half of it at most, and powers of two. The rest is the paper's
+    from memory, as the kernel departs from it: it keeps Linux's rule (hits + 2, rounded up to 4 or more, at most 2 to
+    the power of page_cluster), and without a majority it reads an aligned block as Linux does. So is the largest window
+    of 8 in the paper; here the degree says how large.
 
     Args:
-        degree: Most suggestions at an access (the paper's largest window is 8).
+        degree: Most suggestions at an access (the paper's largest window).
         history: Differences kept (the paper's Hsize).
         split: The first window is one ``split``-th of them (the paper's Nsplit).
     """
 
     name = "leap"
 
-    def __init__(self, degree: int, history: int = 32, split: int = 2) -> None:
+    def __init__(self, degree: int, history: int = 32, split: int = 4) -> None:
         super().__init__(degree)
         self.history = history
         self.split = split

@@ -14,16 +14,17 @@ from .base import Prefetcher
 class Markov(Prefetcher):
     """Suggests the ids that followed this one before, the latest first, up to four an id.
 
-    The paper's table has four successors a miss address, kept and prefetched in order of recency. Where fewer than
-    ``degree`` are known, it goes on here with the successors of the latest one, and so forth, as multi-level
-    correlation prefetching does (Solihin, Lee, Torrellas, ISCA 2002): on a chain of ids a degree of 4 looks 4 ahead.
-    The paper trains on misses; here every access trains, so that suggestions do not depend on the cache. An access to
-    the same id again is not taken for a successor.
+    The paper's table has several successors a miss address, replaced in order of recency (checked against summaries);
+    that there are four, prefetched the latest first, is from memory, and is what others implement after the paper.
+    Where fewer than ``degree`` are known, it goes on here with the successors of the latest one, and so forth, after
+    the multi-level correlation prefetching of Solihin, Lee, Torrellas (ISCA 2002; from memory): on a chain of ids a
+    degree of 4 looks 4 ahead. The paper trains on misses; here every access trains, so that suggestions do not depend
+    on the cache. An access to the same id again is not taken for a successor.
 
     Args:
         degree: Most suggestions at an access.
         fanout: Successors kept an id.
-        ids: Ids with successors; the least recently trained leaves.
+        ids: Ids with successors; the least recently trained leaves. The size is this project's.
     """
 
     name = "markov"

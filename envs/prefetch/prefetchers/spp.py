@@ -26,9 +26,22 @@ class SignaturePath(Prefetcher):
     be heard from the cache. A path that leaves its region lets the *global history register* know where it goes on, so
     that the region it enters starts with its signature.
 
-    The paper's regions are pages of 64 lines and differences have 7 bits; ids of objects are further apart, so regions
-    are larger, signatures have 24 bits for 12 and the pattern table has more rows than the paper's 512. Prefetches may
-    cross into the next region, which hardware cannot allow, as physical pages are not in order.
+    Checked against the implementation that comes with ChampSim (it notes one departure from the paper, in the
+    register), not against the paper's text: how a signature is updated (with differences as sign and magnitude), what
+    is learned (nothing without a signature), that a new difference replaces the one counted least and starts at 0, when
+    counters are halved, how confidences multiply, which way a path goes and where it ends; a threshold of 25 %, 4
+    differences a signature, counters below 16, 256 regions, 1024 entries of the filter, 8 of the register. What
+    differs:
+
+    - Its regions are pages of 64 lines, differences have 7 bits, signatures 12 and a shift of 3, and the pattern table
+      512 rows. Ids of objects are further apart: regions are larger, and a signature has 24 bits and a shift of 6, for
+      four differences as well. Tables are not hashed.
+    - Paths below a second threshold, 90 %, it fetches into the next cache level, and does not count them for the share
+      of used ones. Here there is one level, and every suggestion counts.
+    - A prefetched line that is evicted unused lowers that share; here nothing is heard from the cache.
+    - Its prefetches do not cross into another page, as physical pages are not in order; they only enter the register,
+      from where the least confident one leaves. Here they may cross, the register holds where the path itself goes, and
+      the oldest one leaves.
 
     Args:
         degree: Most suggestions at an access.
@@ -57,6 +70,7 @@ class SignaturePath(Prefetcher):
         super().__init__(degree)
         self.threshold = threshold
         self.region_bits = region_bits
+        self._negative = 1 << region_bits
         self.regions = regions
         self.patterns = patterns
         self.saturation = saturation
@@ -90,8 +104,10 @@ class SignaturePath(Prefetcher):
             if difference == 0:
                 rows[region] = row
                 return ()
-            self._learn(signature, difference)
-            signature = (signature << _SHIFT ^ difference) & _SIGNATURE
+            if signature:
+                self._learn(signature, difference)
+            folded = difference if difference > 0 else self._negative - difference
+            signature = (signature << _SHIFT ^ folded) & _SIGNATURE
             rows[region] = (key, signature)
         if signature not in self._patterns:
             return ()
@@ -105,12 +121,15 @@ class SignaturePath(Prefetcher):
             if len(patterns) >= self.patterns:
                 oldest, _ = patterns.popitem(last=False)
                 del counts[oldest]
-            patterns[signature] = {difference: 1}
+            patterns[signature] = {difference: 0}
             counts[signature] = 1
             return
-        if difference not in followed and len(followed) == 4:
-            del followed[min(followed, key=followed.__getitem__)]
-        followed[difference] = followed.get(difference, 0) + 1
+        if difference in followed:
+            followed[difference] += 1
+        else:
+            if len(followed) == 4:
+                del followed[min(followed, key=followed.__getitem__)]
+            followed[difference] = 0
         counts[signature] += 1
         if counts[signature] >= self.saturation:
             counts[signature] //= 2
@@ -120,7 +139,7 @@ class SignaturePath(Prefetcher):
     def _path(self, key: int, region: int, signature: int) -> list[int]:
         """The suggestions from a signature on."""
         patterns, counts, degree, threshold = self._patterns, self._counts, self.degree, self.threshold
-        accuracy = min((self._used + 1) / (self._suggested + 1), 1.0)
+        accuracy = min(self._used / self._suggested, 1.0) if self._suggested else 0.0
         suggested: list[int] = []
         at, confidence, scale = key, 1.0, 1.0
         for _ in range(degree):
@@ -147,7 +166,8 @@ class SignaturePath(Prefetcher):
             if len(suggested) >= degree or at < 0:
                 break
             scale = accuracy
-            signature = (signature << _SHIFT ^ difference) & _SIGNATURE
+            folded = difference if difference > 0 else self._negative - difference
+            signature = (signature << _SHIFT ^ folded) & _SIGNATURE
             if at >> self.region_bits != region:
                 region = at >> self.region_bits
                 self._cross(at, signature)

@@ -41,6 +41,7 @@ class Setup:
     window: int = 1
     think_s: float = 0.0
     seen_only: bool = False
+    touches: bool = False
     middle: LinkSetup | None = None
     middle_capacity: int = 1
     middle_by_bytes: bool = False
@@ -347,7 +348,7 @@ class Naive:
     # Accesses.
 
     def find(self, key: int) -> Entry | None:
-        """A demand access looks the object up."""
+        """The object, if it is there; the eviction rule takes note."""
         for entry in self.cache:
             if entry.key == key:
                 if self.setup.lru:
@@ -424,7 +425,11 @@ class Naive:
             self.settle(INF)
         name, degree = setup.arms[arm]
         for key in access.suggests.get(name, ())[:degree]:
-            if key in [e.key for e in self.cache] or key in [t.key for t in self.coming]:
+            if key in [entry.key for entry in self.cache]:
+                if setup.touches:
+                    self.find(key)
+                continue
+            if key in [other.key for other in self.coming]:
                 continue
             if setup.seen_only and key not in self.sizes:
                 continue

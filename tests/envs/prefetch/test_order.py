@@ -15,7 +15,7 @@ def trace_of(rows: list[tuple[float, int]], **columns: object) -> AccessTrace:
 def simulator_of(rows, table=None, *, columns=None, objects: int = 8, decide="policy", **options) -> PrefetchSimulator:
     """Fetches hold the server for 1 s and arrive 2 s later, unless told otherwise; a hit takes no time."""
     tier = TierConfig(**{"latency_s": 2.0, "service_s": 0.0, "bandwidth_bytes_per_s": 1.0, **options.pop("tier", {})})
-    values = {"prefetcher": "none", "menu": ("none", "next-line:4"), "hit_s": 0.0, "every_accesses": 1, **options}
+    values = {"prefetcher": "none", "menu": ("none", "next-line:4"), "hit_s": 0.0, "every_accesses": 1000, **options}
     with suggestions({"next-line": table or [()] * len(rows)}):
         return PrefetchSimulator(
             CacheConfig(objects=objects, tier=tier, **values), trace_of(rows, **(columns or {})), decide=decide
@@ -97,16 +97,27 @@ def test_a_server_that_becomes_free_chooses_before_an_access_of_the_same_moment(
 
 
 def test_a_server_that_becomes_free_chooses_before_an_arrival_of_the_same_moment():
-    """At 3 s the arrival of 1 drives out 5, which was written; the write-back finds the server taken by prefetch 9."""
-    priority = {"discipline": "demand-first"}
-    rows = [(0.0, 5), (0.0, 1), (0.5, 6), (2.5, 2)]
-    table = [(), (), (8, 9), ()]
-    writes = {"is_write": [True, False, False, False]}
-    simulator = simulator_of(rows, table, columns=writes, objects=1, tier=priority)
+    """At 3 s the arrival of 1 drives out 5, which was written; the server has just taken prefetch 9."""
+    rows = [(0.0, 5), (0.0, 1), (0.5, 6)]
+    columns = {"is_write": [True, False, False]}
+    simulator = simulator_of(
+        rows, [(), (), (8, 9, 10)], columns=columns, objects=1, tier={"discipline": "demand-first"}
+    )
     results = finish(simulator)
-    # Server: 1 in 0-1, 6 in 1-2, 8 in 2-3, then 2 (demand) in 3-4, the write-back of 5 (since 3) in 4-5, 9 in 5-6.
-    assert results.finish_s.tolist() == [0.0, 3.0, 4.0, 6.0]
-    assert results.waited_s == (1.0, 0.0 + 1.5 + 4.5, 1.0) or results.waited_s == (0.5 + 0.5, 1.5 + 4.5, 1.0)
+    # Server: 1 in 0-1, 6 in 1-2, 8 in 2-3, 9 in 3-4, the write-back of 5, which waits since 3, in 4-5, 10 in 5-6.
+    assert results.finish_s.tolist() == [0.0, 3.0, 4.0]
+    assert results.waited_s == (0.5, 1.5 + 2.5 + 4.5, 1.0)
+
+
+def test_a_prefetch_that_is_waited_for_goes_to_the_end_of_the_demand_queue():
+    """Server: 1 in 0-1, then 2 (demand since 0.1), 9 (prefetch, late at 0.2), 3 (demand since 0.3), then 7 and 8."""
+    rows = [(0.0, 1), (0.1, 2), (0.2, 9), (0.3, 3)]
+    table = [(7, 8, 9), (), (), ()]
+    results = finish(simulator_of(rows, table, tier={"discipline": "demand-first"}))
+    assert results.outcome.tolist() == [MISS, MISS, LATE, MISS]
+    assert results.finish_s.tolist() == [3.0, 4.0, 5.0, 6.0]
+    plain = finish(simulator_of(rows, table))
+    assert plain.finish_s.tolist() == [3.0, 7.0, 6.0, 8.0]
 
 
 def test_tenants_that_are_ready_at_one_moment_go_in_the_order_of_their_codes():

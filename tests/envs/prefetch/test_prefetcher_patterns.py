@@ -37,6 +37,7 @@ RANDOM = uniform()
         pytest.param("spp", 1, PATTERN, 0.98, 0.98, id="spp-pattern"),
         pytest.param("spp", 4, PATTERN, 0.98, 0.95, id="spp-path"),
         pytest.param("spp", 1, MANY, 0.95, 0.98, id="spp-interleaved"),
+        pytest.param("spp", 1, scan(step=-7, start=40_000), 0.99, 0.98, id="spp-down"),
         pytest.param("amp", 16, ONE_STEP, 0.99, 0.98, id="amp"),
         pytest.param("amp", 16, MANY, 0.98, 0.95, id="amp-interleaved"),
         pytest.param("oracle", 1, RANDOM, 0.99, 0.99, id="oracle"),
@@ -83,14 +84,14 @@ def test_streams_of_cloudphysics_are_found(shared_data):
     path = shared_data / "traces/cache/cloudPhysicsIO.oracleGeneral.bin"
     if not path.exists():
         pytest.skip(f"needs {path.name}, which is not in {path.parent}")
-    keys = load_access_trace(path).key.tolist()
+    keys = load_access_trace(path).key[:30_000].tolist()
     by_arm = {
         (name, degree): covered(make_prefetcher(name, degree), keys)
         for name, degree in [("stride", 1), ("stride", 4), ("readahead", 8), ("next-line", 8), ("amp", 16)]
     }
-    assert by_arm["stride", 1].coverage > 0.48
+    assert by_arm["stride", 1].coverage > 0.54
     assert by_arm["stride", 1].accuracy > 0.95
-    assert by_arm["stride", 4].coverage > 0.49
-    assert by_arm["readahead", 8].coverage > 0.49
-    assert by_arm["amp", 16].coverage > 0.48
+    assert by_arm["stride", 4].coverage > 0.55
+    assert by_arm["readahead", 8].coverage > 0.55
+    assert by_arm["amp", 16].coverage > 0.55
     assert by_arm["next-line", 8].coverage < 0.1

@@ -99,6 +99,16 @@ class TestBestOffset:
         assert prefetcher.offset == 0
         assert prefetcher.access(5, False) == ()
 
+    def test_a_fill_enters_as_what_set_it_off(self):
+        # One offset, one access a phase: each access scores or turns prefetching off.
+        prefetcher = BestOffset(1, rounds=1, bad_score=0, offsets=(3,))
+        prefetcher.note_filled(10, prefetched=False)  # does not count while something is prefetched
+        assert list(prefetcher.access(13, False)) == []
+        prefetcher.note_filled(10, prefetched=False)
+        assert list(prefetcher.access(13, False)) == [16]
+        prefetcher.note_filled(16, prefetched=True)  # set off by 13
+        assert list(prefetcher.access(16, False)) == [19]
+
     def test_only_misses_and_first_uses_count(self):
         prefetcher = BestOffset(2)
         assert list(prefetcher.access(10, False)) == [11, 12]
@@ -131,6 +141,10 @@ class TestMarkov:
 
 
 class TestMithril:
+    def test_the_author_s_defaults(self):
+        prefetcher = Mithril(2)
+        assert (prefetcher.min_support, prefetcher.max_support, prefetcher.lookahead) == (2, 8, 20)
+
     def test_ids_that_come_up_together_are_associated(self):
         prefetcher = Mithril(2, mined=2)
         said(prefetcher, [1, 2, *range(100, 300), 1, 2])
@@ -166,8 +180,18 @@ class TestLeap:
         differences = [b - a for a, b in zip([0, *PAGES], PAGES, strict=False)]
         assert majority_trend(differences[max(at - 7, 0) : at + 1], history=8, split=2) == trend
 
+    def test_a_first_window_of_a_quarter_turns_sooner(self):
+        differences = [1] * 24 + [5] * 8
+        assert majority_trend(differences, Leap(8).history, Leap(8).split) == 5
+        assert majority_trend(differences, history=32, split=2) == 1
+        assert majority_trend(differences[:-4], history=32, split=4) == 1
+
+    def test_a_majority_is_more_than_half(self):
+        assert majority_trend([1, 1, 2, 2], history=4, split=1) == 0
+        assert majority_trend([1, 2, 2, 2], history=4, split=1) == 2
+
     def test_the_window_doubles_with_use_and_shrinks_without(self):
-        prefetcher = Leap(8, history=8)
+        prefetcher = Leap(8, history=8, split=2)
         sizes = [len(one) for key, one in zip(scan(60), said(prefetcher, scan(60)), strict=True) if key + 1 in one]
         assert sizes[:5] == [1, 2, 1, 4, 3]
         assert max(sizes) == 8
@@ -178,6 +202,16 @@ class TestSignaturePath:
     def test_a_pattern_of_steps_is_followed(self):
         keys = [sum([1, 2, 5][place % 3] for place in range(n)) for n in range(60)]
         assert said(SignaturePath(3), keys)[-1][:2] == [keys[-1] + step for step in (5, 6)]
+
+    def test_a_new_difference_counts_from_zero(self):
+        # The signature of four steps of 1 stands behind the fifth access, is learned from at the next one for the first
+        # time, and the step of 1 behind it counts at the second time.
+        assert said(SignaturePath(1), range(10)) == [[], [], [], [], [], [], [7], [8], [9], [10]]
+
+    def test_the_path_waits_for_suggestions_to_be_used(self):
+        said_first = next(one for one in said(SignaturePath(4), range(10)) if one)
+        assert len(said_first) == 1
+        assert said(SignaturePath(4), range(200))[-1] == [200, 201, 202, 203]
 
     def test_an_unlikely_path_is_not(self):
         # Behind a step of 1 come 1, 3, 5, 7, 9 or 11 in turn: none is likelier than a quarter.
@@ -200,12 +234,29 @@ class TestAmp:
         assert sizes[0] == 4
         assert max(sizes) == 16
 
-    def test_an_unused_end_of_a_set_shrinks_p(self):
+    def test_every_unused_id_of_a_set_shrinks_p(self):
         prefetcher = Amp(16)
         assert said(prefetcher, [0, 1, 2])[-1] == [3, 4, 5, 6]
         prefetcher.note_evicted(5)
         prefetcher.note_evicted(6)
-        assert said(prefetcher, [3, 4, 5, 6])[-1] == [7, 8, 9]
+        prefetcher.note_evicted(6)
+        prefetcher.note_evicted(7)
+        assert said(prefetcher, [3, 4, 5, 6])[-1] == [7, 8]
+
+    def test_p_stays_above_zero(self):
+        prefetcher = Amp(16)
+        said(prefetcher, [0, 1, 2])
+        for key in range(3, 7):
+            prefetcher.note_evicted(key)
+        assert said(prefetcher, [3, 4, 5, 6])[-1] == [7]
+
+    def test_an_unused_id_moves_the_trigger_by_one(self):
+        prefetcher = Amp(16, initial=8)
+        said(prefetcher, [0, 1, 2])  # fetches 3 to 10, trigger at 8
+        prefetcher.note_evicted(5)
+        said(prefetcher, range(3, 9), hit=True)  # fetches 11 to 17, trigger at 16
+        ahead = said(prefetcher, range(9, 18), hit=True)
+        assert next(key for key, one in zip(range(9, 18), ahead, strict=True) if one and one[-1] > 17) == 16
 
     def test_waiting_for_the_head_of_a_set_moves_the_trigger(self):
         def first_after_trigger(late: bool) -> int:

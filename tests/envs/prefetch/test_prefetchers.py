@@ -14,6 +14,8 @@ from handrail.envs.prefetch.config import PREFETCHERS
 from handrail.envs.prefetch.prefetchers import PREFETCHER_TYPES, make_prefetcher
 from handrail.traces import HandrailError
 
+LONG = interleaved(n=300) + cycle(300, 3) + changing_steps(n=300) + restless(600, 1) + uniform(100)
+
 NAMES = list(PREFETCHER_TYPES)
 CAUSAL = [name for name in NAMES if not PREFETCHER_TYPES[name].knows_future]
 DEMAND_DRIVEN = [name for name in NAMES if PREFETCHER_TYPES[name].demand_driven]
@@ -82,7 +84,7 @@ def test_what_cannot_be_made_is_refused(name, degree, message):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(keys=streams, degree=st.sampled_from([1, 2, 3, 8, 33, 64]))
 def test_suggestions_are_distinct_ids_within_the_degree(name, keys, degree):
     for key, said in zip(keys, played(name, degree, keys), strict=True):
@@ -95,9 +97,8 @@ def test_suggestions_are_distinct_ids_within_the_degree(name, keys, degree):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("degree", [1, 4, 32])
 def test_long_streams_keep_to_the_degree(name, degree):
-    keys = interleaved(n=300) + cycle(300, 3) + changing_steps(n=300) + restless(600, 1) + uniform(100)
     spoken = 0
-    for key, said in zip(keys, played(name, degree, keys), strict=True):
+    for key, said in zip(LONG, played(name, degree, LONG), strict=True):
         assert len(said) <= degree
         assert len(set(said)) == len(said)
         assert key not in said
@@ -119,7 +120,7 @@ def test_two_runs_are_equal_and_a_copy_goes_on_alike(name):
 
 
 @pytest.mark.parametrize("name", CAUSAL)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(keys=streams, other=streams, seed=st.integers(0, 2))
 def test_the_future_changes_nothing(name, keys, other, seed):
     assert played(name, 8, keys + other, seed)[: len(keys)] == played(name, 8, keys, seed)
@@ -130,7 +131,7 @@ def test_the_oracle_sees_the_future():
 
 
 @pytest.mark.parametrize("name", DEMAND_DRIVEN)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(keys=streams, data=st.data())
 def test_demand_driven_ones_are_deaf_to_the_cache(name, keys, data):
     hits = data.draw(st.lists(st.booleans(), min_size=len(keys), max_size=len(keys)))
