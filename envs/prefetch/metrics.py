@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..common.tails import summarize
-from .fetch import KINDS
+from .fetch import DEMAND, KINDS, PREFETCH
 from .ledger import PrefetchCounts
-from .pollution import polluted_misses
+from .pollution import fetched_alone_bytes, polluted_misses, shadow_hits
 from .results import FIRST_USE, HIT, LATE, MERGED, MISS, PrefetchResults
 
 
@@ -67,11 +67,12 @@ def compute_metrics(results: PrefetchResults, objective: Objective | None = None
     outcome, access_s = results.outcome[measured], results.access_s[measured]
     slo_misses = (objective or Objective()).slo_misses
     counts = results.prefetches
-    polluted = polluted_misses(results)[measured]
+    would_hit = shadow_hits(results)
+    polluted = polluted_misses(results, would_hit)[measured]
     misses = int(np.count_nonzero(outcome == MISS))
     moved = dict(zip(KINDS, results.fetch_bytes, strict=True))
-    total_bytes = sum(results.fetch_bytes)
-    demand_bytes = results.fetch_bytes[0]
+    fetched_bytes = results.fetch_bytes[DEMAND] + results.fetch_bytes[PREFETCH]
+    alone_bytes = fetched_alone_bytes(results, would_hit)
     return {
         "accesses": len(measured),
         "measured_accesses": n_measured,
@@ -91,7 +92,11 @@ def compute_metrics(results: PrefetchResults, objective: Objective | None = None
             "misses": int(np.count_nonzero(polluted)),
             "share_of_misses": float(np.count_nonzero(polluted)) / misses if misses else 0.0,
         },
-        "bytes": {**moved, "total": total_bytes, "over_demand": total_bytes / demand_bytes if demand_bytes else None},
+        "bytes": {
+            **moved,
+            "total": sum(results.fetch_bytes),
+            "fetched_over_alone": fetched_bytes / alone_bytes if alone_bytes else None,
+        },
         "middle_bytes": None if results.near_bytes is None else dict(zip(KINDS, results.near_bytes, strict=True)),
         "utilisation": sum(results.work_s) / results.end_s if results.end_s > 0 else 0.0,
         "queueing_delay_s": {

@@ -33,11 +33,16 @@ def shadow_hits(results: PrefetchResults) -> NDArray[np.bool_]:
     return hits
 
 
-def polluted_misses(results: PrefetchResults) -> NDArray[np.bool_]:
-    """Which accesses missed though the shadow cache hit, shape (n,); none where nothing was prefetched."""
+def polluted_misses(results: PrefetchResults, would_hit: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which accesses missed though the shadow cache hit (``would_hit``), shape (n,); none without prefetches."""
     if results.prefetches.issued == 0:
         return np.zeros(len(results.outcome), dtype=bool)
-    return (results.outcome == MISS) & shadow_hits(results)
+    return (results.outcome == MISS) & would_hit
+
+
+def fetched_alone_bytes(results: PrefetchResults, would_hit: NDArray[np.bool_]) -> int:
+    """What demand alone would have fetched: the objects of the reads that the shadow cache misses, in bytes."""
+    return int(results.size_bytes[~would_hit & ~results.is_write].sum())
 
 
 def _future(results: PrefetchResults) -> tuple[NDArray[np.int64] | None, NDArray[np.int64] | None]:

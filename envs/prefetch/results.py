@@ -35,6 +35,7 @@ class PrefetchResults:
         tenant: int64 codes into ``tenant_names``.
         key: int64 ids.
         size_bytes: int64.
+        is_write: Whether the access wrote the object, bool.
         row: int64 rows of the trace.
         measured: Which count in the metrics, bool.
         tenant_names: Names; empty for one tenant without a name.
@@ -57,6 +58,7 @@ class PrefetchResults:
     tenant: NDArray[np.int64]
     key: NDArray[np.int64]
     size_bytes: NDArray[np.int64]
+    is_write: NDArray[np.bool_]
     row: NDArray[np.int64]
     measured: NDArray[np.bool_]
     tenant_names: tuple[str, ...]

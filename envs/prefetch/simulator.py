@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...traces import AccessTrace
+from ...traces.cache import writes_of
 from ...traces.errors import HandrailError
 from ..common.clock import Clock
 from .config import CacheConfig
@@ -269,6 +270,7 @@ class PrefetchSimulator:
             tenant=np.array(engine.tenants, dtype=np.int64)[rows],
             key=self.trace.key[engine.start : engine.start + engine.n][rows],
             size_bytes=self.trace.size_bytes[engine.start : engine.start + engine.n][rows],
+            is_write=writes_of(self.trace)[engine.start : engine.start + engine.n][rows],
             row=rows + engine.start,
             measured=(arrival_s >= start_s) & (arrival_s < end_s),
             tenant_names=self.trace.tenant_names,

@@ -41,9 +41,9 @@ def moved(entry: Entry) -> str:
     return f"{entry['bytes']['total'] / 1e6:,.1f}"
 
 
-def moved_over_demand(entry: Entry) -> str:
-    """The same over what demand alone would move."""
-    over = entry["bytes"]["over_demand"]
+def fetched_over_alone(entry: Entry) -> str:
+    """What was fetched over what demand alone would have fetched."""
+    over = entry["bytes"]["fetched_over_alone"]
     return "-" if over is None else f"{over:.3f}"
 
 
@@ -75,7 +75,7 @@ ROWS = (
     ("timeliness", _percent("timeliness")),
     ("pollution", pollution),
     ("moved, MB", moved),
-    ("moved over demand alone", moved_over_demand),
+    ("fetched over demand alone", fetched_over_alone),
     ("tier utilisation", _percent("utilisation")),
     ("queueing delay of demand, s", waiting),
 )
@@ -118,7 +118,7 @@ REPORT = ReportSpec(
     gain_of=(("access_s", "mean"), ("access_s", "p99")),
     training=(("access_s", "mean"), ("access_s", "p99"), ("access_s", "p999")),
     rows=ROWS,
-    training_row=("moved over demand alone", moved_over_demand),
+    training_row=("fetched over demand alone", fetched_over_alone),
     replay_lines=replay_lines,
     more=tenant_table,
     quantiles=(("mean", "mean"), *QUANTILE_ROWS),

@@ -9,13 +9,17 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from ...envs.prefetch import CacheConfig, DecisionPoint, PrefetchSimulator
+from ...envs.prefetch import Arm, CacheConfig, DecisionPoint, PrefetchSimulator
+from ...envs.prefetch.arms import OFF
 from ...envs.prefetch.standing import ALL
 from ...envs.prefetch.warmth import rows_that_fill
 from ...traces import AccessTrace
 from ...traces.errors import HandrailError
 
 Floats = NDArray[np.float64]
+
+OFF_ARM = Arm(OFF, 0)
+"""The arm of every menu that prefetches nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,7 @@ class CostWeights:
         HandrailError: A weight is negative or not finite.
     """
 
-    others: float = 1.0
+    others: float = 0.3
     bytes: float = 0.05
     tail: float = 0.01
 

@@ -24,7 +24,6 @@ PREFETCH_FEATURES = (
     *START_WEIGHTS,
     Feature(("is_off",)),
     Feature(("standing",)),
-    Feature(("current",)),
     Feature(("coverage_64",)),
     Feature(("accuracy",)),
     Feature(("waste",)),
@@ -48,7 +47,6 @@ PREFETCH_FEATURES = (
     Feature(("issue_rate_64", "queueing_delay"), "log1p"),
     Feature(("issue_rate", "tenant_share"), "log1p"),
     Feature(("accuracy", "utilisation_slow")),
-    Feature(("accuracy", "live_accuracy")),
     Feature(("lead", "lateness")),
     Feature(("lead", "coverage")),
     Feature(("degree", "lateness"), "log1p"),
@@ -56,9 +54,12 @@ PREFETCH_FEATURES = (
     Feature(("is_off", "utilisation_slow")),
     Feature(("is_off", "queueing_delay"), "log1p"),
     Feature(("is_off", "hit_ratio")),
-    Feature(("is_off", "live_accuracy")),
 )
-"""Candidates for inputs; those that never differ between arms in the sample are left out, but for the start's."""
+"""Candidates for inputs; those that never differ between arms in the sample are left out, but for the start's.
+
+What says what the policy itself did last (``current``, ``live_accuracy``) is none of them: a
+policy that explores while it is trained may learn to stay where it is, and taken greedily it then never leaves the arm
+that it begins with."""
 
 CONTEXT_FEATURES = (
     Feature(("tenant_share",)),
@@ -78,6 +79,10 @@ CONTEXT_FEATURES = (
 """Global fields. They are the same for every arm, so they are inputs only below hidden layers."""
 
 
+LEAST_STD = 0.02
+"""Features are divided by this at least: one that hardly varied in the sample may do so later."""
+
+
 def arm_search(
     layout: Layout,
     observations: Sequence[NDArray[np.float32]],
@@ -85,9 +90,10 @@ def arm_search(
     features: Sequence[Feature] = PREFETCH_FEATURES,
     context: Sequence[Feature] = CONTEXT_FEATURES,
 ) -> ScorerSearch:
-    """Set up the search for a prefetch scorer from observations of any policy: shadows count for every arm alike.
+    """Set up the search for a prefetch scorer from observations, some of them best of a policy that prefetches.
 
-    Weights are relative to that of the coverage, which starts at 1.
+    Shadows count for every arm alike, but hits and lateness are seen only where there are any. Weights are relative to
+    that of the coverage, which starts at 1.
 
     Raises:
         HandrailError: There is no observation, the start's features are not among ``features``, or no arm's coverage
@@ -102,12 +108,10 @@ def arm_search(
     floor = 1e-6 * np.maximum(np.abs(statistics.mean), 1e-6)
     usable = np.where([f in context for f in inputs], statistics.std, statistics.spread) > floor
     if not usable[inputs.index(COVERAGE)]:
-        raise HandrailError(
-            "no arm ever foresaw more than another; train on a longer trace, or with a wider menu"
-        )
+        raise HandrailError("no arm ever foresaw more than another; train on a longer trace, or with a wider menu")
     kept = [i for i, feature in enumerate(inputs) if usable[i] or feature in START_WEIGHTS]
     chosen = tuple(inputs[i] for i in kept)
-    scale = np.where(usable, statistics.std, 1.0)[kept]
+    scale = np.where(usable, np.maximum(statistics.std, LEAST_STD), 1.0)[kept]
     unit = scale[chosen.index(COVERAGE)]
     linear = np.array([START_WEIGHTS.get(f, 0.0) * s / unit for f, s in zip(chosen, scale, strict=True)])
     shapes = scorer_shapes(len(chosen), hidden)

@@ -18,18 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...envs.common import EpisodeWindows, Layout
-from ...envs.prefetch import Arm, CacheConfig
-from ...envs.prefetch.arms import OFF
+from ...envs.prefetch import CacheConfig
 from ...envs.prefetch.observer import PrefetchObserver
 from ...traces import AccessTrace
 from ...traces.errors import HandrailError
 from ..card import FeatureCard, ScorerArchitecture
 from ..network import FeatureMap, ReplicaScorer
 from ..parallel import ordered_map
-from .access_costs import CostCurve, CostMeter, CostWeights, tenants_asked, window_simulator
+from .access_costs import OFF_ARM, CostCurve, CostMeter, CostWeights, tenants_asked, window_simulator
 from .features import ScorerSearch
 from .maskable_ppo import TrainedScorer
-from .regression import Regression, best_ridge
+from .regression import Samples, best_ridge, fit
 
 Floats = NDArray[np.float64]
 
@@ -45,8 +44,6 @@ REPEATS = 4
 BATCH = 2
 """Windows that are begun together."""
 
-OFF_ARM = Arm(OFF, 0)
-
 
 @dataclass(frozen=True, slots=True)
 class BanditSettings:
@@ -60,8 +57,8 @@ class BanditSettings:
         horizon: Intervals whose cost is put down to it; the next one is drawn after them.
         calm: Queueing delay, in unloaded misses, above which nothing is prefetched while decisions are logged: a poor
             policy must not drown what single arms cost. Nothing is drawn there either.
-        limit: Most that an arm is held to have cost or saved, in unloaded misses an access of its horizon; what the
-            worst arms do at a busy tier would else hide how the better ones differ.
+        limit: Costs of so many unloaded misses an access of the horizon are not told apart from larger ones: that an
+            arm is bad is enough to know.
 
     Raises:
         HandrailError: A value is out of its range.
@@ -72,8 +69,8 @@ class BanditSettings:
     episode_accesses: int = 16_384
     hold: int = 1
     horizon: int = 8
-    calm: float = 8.0
-    limit: float = 1.0
+    calm: float = 4.0
+    limit: float = 0.25
 
     def __post_init__(self) -> None:
         for name in ("rounds", "episode_accesses", "hold", "horizon"):
@@ -97,9 +94,9 @@ class LogTask:
 
 @dataclass(frozen=True, slots=True)
 class Logged:
-    """What a task gives: the sums of its fit, and the decisions made."""
+    """What a task gives: what was drawn by lots and what it cost, and the decisions made."""
 
-    regression: Regression
+    samples: Samples
     decisions: int
 
 
@@ -121,13 +118,13 @@ class DecisionLogger:
         plain = _Replay(self, task)
         plain.run(None)
         usual, decisions = CostCurve(plain.positions, plain.costs), plain.decisions
-        sums: list[Regression] = []
+        drawn: list[Samples] = []
         for seed in task.seeds:
             replay = _Replay(self, task)
             replay.run(np.random.default_rng(seed))
-            sums.append(replay.regression(usual))
+            drawn.append(replay.samples(usual))
             decisions += replay.decisions
-        return Logged(sum(sums[1:], sums[0]), decisions)
+        return Logged(Samples.joined(drawn), decisions)
 
 
 class _Replay:
@@ -185,20 +182,20 @@ class _Replay:
         context = np.log1p(self._layout.globals(observation)) / CONTEXT_SCALE
         return np.concatenate(((rows[arm] - rows[usual]) * self._scale, (1.0,), context))
 
-    def regression(self, usual: CostCurve) -> Regression:
-        """The sums of what was drawn and what it cost more than ``usual``."""
+    def samples(self, usual: CostCurve) -> Samples:
+        """What was drawn, and what it cost more than ``usual``."""
         passed = np.array(self.positions)
         extra = self._settings.weights.shared(np.array(self.costs) - usual.at(passed))
         whole = [each for each in self._drawn if each[0] + self._settings.horizon < len(passed)]
         width = len(self._scale) + 1 + len(self._layout.global_fields)
-        inputs, costs = np.zeros((len(whole), width)), np.zeros(len(whole))
+        inputs, costs, most = np.zeros((len(whole), width)), np.zeros(len(whole)), np.zeros(len(whole))
         for i, (mark, account, own) in enumerate(whole):
             end = mark + self._settings.horizon
             accesses = float(passed[end, account] - passed[mark, account])
-            most = self._settings.limit * accesses
             inputs[i] = own * accesses
-            costs[i] = np.clip(extra[end, account] - extra[mark, account], -most, most)
-        return Regression.of(inputs, costs)
+            costs[i] = extra[end, account] - extra[mark, account]
+            most[i] = self._settings.limit * accesses
+        return Samples(inputs, np.maximum(costs, -most), most)
 
 
 def train_bandit(
@@ -222,7 +219,7 @@ def train_bandit(
         config: The cache, whose menu the arms are.
         layout: Layout of the observations.
         search: Features, normalisation and start, as ``arm_search`` gives them.
-        steps: Decisions to make in all, rounded up to whole replays.
+        steps: Decisions to make in all, rounded up to whole replays, which may be enough for several rounds at once.
         seed: Of windows and lots.
         settings: How to log and fit.
         workers: Processes that replay; they change no result.
@@ -245,23 +242,26 @@ def train_bandit(
     windows = EpisodeWindows(
         trace.arrival_s, split="all", items=settings.episode_accesses, seed=int(window_seed.generate_state(1)[0])
     )
-    parts: list[Regression] = []
+    parts: list[Samples] = []
     decisions = 0
     with ordered_map(DecisionLogger(trace, config, layout, search, settings), workers) as log:
         for number in range(1, settings.rounds + 1):
             linear = tuple(scorers[-1].tensors["linear"].tolist())
-            while decisions < -(-steps * number // settings.rounds):
+            wanted = -(-steps * number // settings.rounds)
+            if decisions >= wanted:
+                continue  # the whole replays of the round before were long enough for this one
+            while decisions < wanted:
                 # So many at a time whatever the number of workers, which must change nothing.
                 tasks = [LogTask(windows.next(), linear, tuple(lots.spawn(REPEATS))) for _ in range(BATCH)]
                 for found in log(tasks):
-                    parts.append(found.regression)
+                    parts.append(found.samples)
                     decisions += found.decisions
                     if on_step is not None:
                         on_step(decisions)
-            if not any(part.rows for part in parts):
+            if not any(len(part) for part in parts):
                 raise HandrailError(
                     f"{trace.name}: no replay has {settings.horizon} intervals after a decision; use a longer trace"
                 )
-            fit = sum(parts[1:], parts[0]).solve(best_ridge(parts, RIDGES, prior), prior)
-            scorers.append(trained(decisions, tensors={"linear": -fit[:n]}))
+            costs = fit(Samples.joined(parts), best_ridge(parts, RIDGES, prior), prior)
+            scorers.append(trained(decisions, tensors={"linear": -costs[:n]}))
     return scorers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,13 +24,13 @@ SETTINGS: dict[str, Any] = {
     "n_steps": 128,
     "batch_size": 512,
     "n_epochs": 5,
-    "gamma": 0.9,
+    "gamma": 0.8,
     "gae_lambda": 0.9,
-    "ent_coef": 0.0,
+    "ent_coef": 0.01,
     "learning_rate": 1e-2,
     "clip_range": 0.2,
     "target_kl": 0.02,
-    "temperature": 0.25,
+    "temperature": 0.3,
     "critic": 64,
 }
 """Settings, for tens of thousands to some hundreds of thousands of decisions.
@@ -47,14 +48,17 @@ class PrefetchEpisodes:
 
     Attributes:
         weights: What counts as cost.
+        calm: Queueing delay, in unloaded misses, above which nothing is prefetched while PPO learns: what a poor policy
+            has piled up drains before it drowns what later choices earn.
         simulators: How many run side by side; each has all tenants.
         episode_accesses: Accesses of an episode.
 
     Raises:
-        HandrailError: A number is below 1.
+        HandrailError: A number is out of its range.
     """
 
     weights: CostWeights = field(default_factory=CostWeights)
+    calm: float = 4.0
     simulators: int = 4
     episode_accesses: int = 8192
 
@@ -62,6 +66,8 @@ class PrefetchEpisodes:
         for name in ("simulators", "episode_accesses"):
             if getattr(self, name) < 1:
                 raise HandrailError(f"the episodes' {name} must be at least 1, not {getattr(self, name)}")
+        if not 0.0 < self.calm < math.inf:
+            raise HandrailError(f"the episodes' calm must be a number above 0, not {self.calm}")
 
 
 def train_prefetch_ppo(
@@ -118,6 +124,7 @@ def train_prefetch_ppo(
         layout=layout,
         search=search,
         weights=episodes.weights,
+        calm=episodes.calm,
         simulators=episodes.simulators,
         episode_accesses=episodes.episode_accesses,
         seed=seed,

@@ -1,8 +1,9 @@
-"""Ridge regression from sums, so that replays in several processes need not hand over their decisions."""
+"""Ridge regression of costs of which the largest are known only to be large."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,67 +13,81 @@ Floats = NDArray[np.float64]
 FOLDS = 5
 """Parts of the data that cross-validation leaves out in turn."""
 
-
-class Regression:
-    """Sums of a least-squares fit, to which others can be added.
-
-    Attributes:
-        gram: Sum of the products of inputs, shape (n, n).
-        moment: Sum of the products of inputs and targets, shape (n,).
-        rows: How many rows were taken in.
-    """
-
-    def __init__(self, gram: Floats, moment: Floats, rows: int) -> None:
-        self.gram = gram
-        self.moment = moment
-        self.rows = rows
-
-    @classmethod
-    def of(cls, inputs: Floats, targets: Floats) -> Regression:
-        """Those of inputs of shape (rows, n) and targets of shape (rows,)."""
-        # Summed without BLAS, whose order of summation depends on the machine.
-        return cls(np.einsum("di,dj->ij", inputs, inputs), np.einsum("di,d->i", inputs, targets), len(targets))
-
-    def __add__(self, other: Regression) -> Regression:
-        return Regression(self.gram + other.gram, self.moment + other.moment, self.rows + other.rows)
-
-    def __sub__(self, other: Regression) -> Regression:
-        return Regression(self.gram - other.gram, self.moment - other.moment, self.rows - other.rows)
-
-    def solve(self, ridge: float, prior: Floats) -> Floats:
-        """Weights of the inputs, shape (n,), drawn towards a multiple of ``prior``, whose size is fitted too.
-
-        Args:
-            ridge: Added to the sum of squares of each input, as a share of it.
-            prior: Direction of the weights that costs nothing, shape (n,); all zeros for none.
-        """
-        along = self.gram @ prior
-        gram = np.block([[self.gram, along[:, None]], [along[None, :], np.array([[prior @ along]])]])
-        moment = np.append(self.moment, prior @ self.moment)
-        diagonal = gram.diagonal()
-        used = np.flatnonzero(diagonal > 1e-12 * diagonal.max())
-        # In units in which every input has the same sum of squares.
-        scale = 1.0 / np.sqrt(diagonal[used])
-        penalty = np.where(used == len(prior), LEAST_RIDGE, ridge)
-        matrix = gram[np.ix_(used, used)] * np.outer(scale, scale) + np.diag(penalty)
-        weights = np.zeros(len(diagonal))
-        weights[used] = np.linalg.solve(matrix, moment[used] * scale) * scale
-        return weights[:-1] + weights[-1] * prior
-
-    def error(self, weights: Floats) -> float:
-        """Squared error of these weights, less the sum of the squared targets."""
-        return float(weights @ self.gram @ weights - 2.0 * weights @ self.moment)
-
+PASSES = 20
+"""Times that a fit looks again at which large costs it already puts high enough."""
 
 LEAST_RIDGE = 1e-6
 """Ridge of the prior's own size."""
 
 
-def best_ridge(parts: Sequence[Regression], ridges: Sequence[float], prior: Floats) -> float:
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Rows of a regression.
+
+    Attributes:
+        inputs: Shape (rows, n).
+        costs: Shape (rows,).
+        most: Costs of this and more are not told apart, shape (rows,).
+    """
+
+    inputs: Floats
+    costs: Floats
+    most: Floats
+
+    def __len__(self) -> int:
+        return len(self.costs)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Samples]) -> Samples:
+        """Those of all parts, in order."""
+        return cls(
+            np.concatenate([part.inputs for part in parts]),
+            np.concatenate([part.costs for part in parts]),
+            np.concatenate([part.most for part in parts]),
+        )
+
+    def targets(self, predicted: Floats) -> Floats:
+        """What a prediction is held against: where the cost is ``most`` or more, any prediction of that is right."""
+        return np.where(self.costs < self.most, self.costs, np.maximum(self.most, predicted))
+
+    def error(self, weights: Floats) -> float:
+        """Squared error of predictions by these weights."""
+        predicted = self.inputs @ weights
+        return float(np.square(predicted - self.targets(predicted)).sum())
+
+
+def fit(samples: Samples, ridge: float, prior: Floats) -> Floats:
+    """Weights of the inputs, shape (n,), drawn towards a multiple of ``prior``, whose size is fitted too.
+
+    Large costs are a floor for what is predicted (a censored regression, fitted by taking predictions above the floor
+    for the cost, over and over). Without that a linear fit is spent on how bad the worst rows are.
+
+    Args:
+        samples: What is fitted.
+        ridge: Added to the sum of squares of each input, as a share of it.
+        prior: Direction of the weights that costs nothing, shape (n,); all zeros for none.
+    """
+    inputs = np.column_stack((samples.inputs, samples.inputs @ prior))
+    size = np.sqrt(np.square(inputs).sum(axis=0))
+    used = np.flatnonzero(size > 1e-9 * size.max())
+    scaled = inputs[:, used] / size[used]
+    penalty = np.where(used == len(prior), LEAST_RIDGE, ridge)
+    matrix = scaled.T @ scaled + np.diag(penalty)
+    own = np.zeros(len(used))
+    for _ in range(PASSES):
+        own = np.linalg.solve(matrix, scaled.T @ samples.targets(scaled @ own))
+    weights = np.zeros(len(size))
+    weights[used] = own / size[used]
+    return weights[:-1] + weights[-1] * prior
+
+
+def best_ridge(parts: Sequence[Samples], ridges: Sequence[float], prior: Floats) -> float:
     """The ridge with the smallest error in parts that a fit has not seen; the largest where there is one part only."""
-    folds = [sum(parts[k + FOLDS :: FOLDS], parts[k]) for k in range(min(FOLDS, len(parts)))]
+    folds = [Samples.joined(parts[k::FOLDS]) for k in range(min(FOLDS, len(parts)))]
     if len(folds) < 2:
         return max(ridges)
-    total = sum(folds[1:], folds[0])
-    errors = [sum(fold.error((total - fold).solve(ridge, prior)) for fold in folds) for ridge in ridges]
+    errors = np.zeros(len(ridges))
+    for k, left_out in enumerate(folds):
+        seen = Samples.joined(folds[:k] + folds[k + 1 :])
+        errors += [left_out.error(fit(seen, ridge, prior)) for ridge in ridges]
     return ridges[int(np.argmin(errors))]

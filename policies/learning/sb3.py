@@ -101,7 +101,7 @@ def normalised_envs(env_fns: Sequence[Callable[[], Any]], seed: int, gamma: floa
 
 
 def normalised(envs: Any, gamma: float, *, norm_obs: bool = True) -> Any:
-    """A ``VecNormalize`` of a vector environment: rewards are normalised, and observations unless ``norm_obs`` is off."""
+    """A vector environment with normalised rewards, and observations unless ``norm_obs`` is off."""
     vec_env = importlib.import_module("stable_baselines3.common.vec_env")
     watched = vec_env.VecMonitor(envs)
     return vec_env.VecNormalize(

@@ -5,7 +5,6 @@ Imported by ``prefetch_ppo`` alone, and only when a training starts.
 
 from __future__ import annotations
 
-
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from ...envs.common import EpisodeWindows, Layout
 from ...envs.prefetch import CacheConfig, DecisionPoint
 from ...envs.prefetch.observer import PrefetchObserver
 from ...traces import AccessTrace
-from .access_costs import CostMeter, CostWeights, cost_curve, tenants_asked, window_simulator
+from .access_costs import OFF_ARM, CostMeter, CostWeights, cost_curve, tenants_asked, window_simulator
 from .arm_rows import ArmRows
 from .features import ScorerSearch
 from .job_rows import LARGEST
@@ -28,16 +27,26 @@ Floats = NDArray[np.float64]
 class _Episodes:
     """Episodes of one simulator after another; a slot for every tenant, or one for all.
 
-    A step is one decision moment. A slot whose tenant has no accesses in the window sees zeros and earns nothing.
+    A step is one decision moment. Where the queue of the backing tier is past ``calm`` nothing is prefetched, whatever
+    is chosen: what a poor policy has piled up drains before it drowns what later choices earn. A slot whose tenant has
+    no accesses in the window sees zeros and earns nothing.
     """
 
     def __init__(
-        self, trace: AccessTrace, config: CacheConfig, windows: EpisodeWindows, weights: CostWeights, rows: ArmRows
+        self,
+        trace: AccessTrace,
+        config: CacheConfig,
+        windows: EpisodeWindows,
+        weights: CostWeights,
+        calm: float,
+        rows: ArmRows,
     ) -> None:
         self._trace = trace
         self._config = config
         self._windows = windows
         self._weights = weights
+        self._calm_s = calm * config.unloaded_miss_s
+        self._off = config.arms.index(OFF_ARM)
         self._rows = rows
         self.slots = trace.n_tenants if config.per_tenant else 1
         self._at_s = 0.0
@@ -59,10 +68,12 @@ class _Episodes:
 
     def step(self, arms: NDArray[np.int64]) -> tuple[NDArray[np.float32] | None, Floats]:
         """Vectors of all slots, None at the end of the episode, and rewards."""
+        simulator = self._simulator
         point: DecisionPoint | None = None
+        crowded = simulator.tier.backlog_s(simulator.now_s) > self._calm_s
         for tenant in self._asked:
-            self._simulator.apply(int(arms[max(tenant, 0)]))
-            point = self._simulator.advance()
+            simulator.apply(self._off if crowded else int(arms[max(tenant, 0)]))
+            point = simulator.advance()
         before, self._ahead = self._ahead, self._gain()
         rewards = self._ahead - before
         present = np.zeros(self.slots)
@@ -99,6 +110,7 @@ class TenantEnvs(VecEnv):
         layout: Layout of the observations.
         search: Features and normalisation.
         weights: What counts as cost.
+        calm: Queueing delay, in unloaded misses, above which nothing is prefetched.
         simulators: How many simulators there are.
         episode_accesses: Accesses of an episode.
         seed: Seed of the windows.
@@ -112,6 +124,7 @@ class TenantEnvs(VecEnv):
         layout: Layout,
         search: ScorerSearch,
         weights: CostWeights,
+        calm: float,
         simulators: int,
         episode_accesses: int,
         seed: int,
@@ -124,6 +137,7 @@ class TenantEnvs(VecEnv):
                 config,
                 EpisodeWindows(trace.arrival_s, split="all", items=episode_accesses, seed=own),
                 weights,
+                calm,
                 rows,
             )
             for own in seeds

@@ -83,7 +83,7 @@ def test_without_a_prefetcher_there_is_nothing_to_steer():
         controller = made(name, prefetcher="none")
         assert labels(controller) == ["none"]
         assert controller.choose(None) == controller.choose(seen(utilisation=1.0)) == 0
-    assert len(labels(made("bandit", prefetcher="none"))) == 13
+    assert len(labels(made("bandit", prefetcher="none"))) == 14
 
 
 # Hysteresis.
@@ -232,4 +232,4 @@ def test_a_bandit_that_never_explores_and_forgets_all_goes_on_for_ever():
         place = controller.choose(seen(latency_sum_s=1e-3 * place))
     assert controller.ladder[place] == Arm("none", 0)
     restless = made("bandit", bandit={"gamma": 1e-9, "exploration": 1.0})
-    assert {restless.choose(QUIET) for _ in range(200)} == set(range(13))
+    assert {restless.choose(QUIET) for _ in range(200)} == set(range(14))

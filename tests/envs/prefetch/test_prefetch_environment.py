@@ -80,7 +80,7 @@ def test_make_without_arguments_uses_the_bundled_trace_and_its_default_cache():
     env = gym.make(ID).unwrapped
     observation, info = env.reset(seed=0)
     assert observation in env.observation_space
-    assert env.action_space.n == len(env.cache.menu) == 13
+    assert env.action_space.n == len(env.cache.menu) == 14
     assert env.cache.objects == int(0.1 * env.trace.distinct_objects)
     assert info["window"][1] - info["window"][0] == 8192
 

@@ -46,6 +46,7 @@ def results_of(**columns: object) -> PrefetchResults:
         "tenant": np.array([0, 0, 0, 0, 0, 1, 1, 1, 1, 1]),
         "key": np.array([1, 1, 2, 3, 2, 4, 4, 5, 6, 7]),
         "size_bytes": np.full(10, 50),
+        "is_write": np.arange(10) == 9,
         "row": np.arange(10),
         "measured": np.ones(10, dtype=bool),
         "tenant_names": ("web", "scan"),
@@ -114,7 +115,9 @@ def test_counts_of_prefetches():
 
 def test_the_tier():
     found = compute_metrics(results_of())
-    assert found["bytes"] == {"demand": 200, "prefetch": 450, "write_back": 50, "total": 700, "over_demand": 3.5}
+    # Without prefetching seven objects of 50 bytes would have missed, and the last one is written whole.
+    moved = {"demand": 200, "prefetch": 450, "write_back": 50, "total": 700, "fetched_over_alone": 650 / 300}
+    assert found["bytes"] == moved
     assert found["utilisation"] == 0.5
     assert found["queueing_delay_s"] == {"demand": 1.5, "prefetch": 2.0, "write_back": 0.0}
     assert found["middle_bytes"] is None
@@ -172,7 +175,7 @@ def test_pollution_is_what_a_cache_without_prefetching_would_have_held():
     results = replay([1, 2, 1, 3, 1], [(), (9,), (), (), ()], objects=2)
     assert results.outcome.tolist() == [MISS, MISS, MISS, MISS, HIT]
     assert shadow_hits(results).tolist() == [False, False, True, False, True]
-    assert polluted_misses(results).tolist() == [False, False, True, False, False]
+    assert polluted_misses(results, shadow_hits(results)).tolist() == [False, False, True, False, False]
     found = compute_metrics(results)
     assert found["pollution"] == {"misses": 1, "share_of_misses": 0.25}
     assert results.polluted == 1  # the running count sees the same here
@@ -180,7 +183,7 @@ def test_pollution_is_what_a_cache_without_prefetching_would_have_held():
 
 def test_nothing_is_polluted_without_prefetches():
     results = replay([1, 2, 1, 3, 1], [()] * 5, objects=2)
-    assert not polluted_misses(results).any()
+    assert not polluted_misses(results, shadow_hits(results)).any()
     assert compute_metrics(results)["pollution"] == {"misses": 0, "share_of_misses": 0.0}
 
 
@@ -207,7 +210,7 @@ def test_a_metric_of_a_replay_by_hand():
     assert results.access_s.tolist() == [2.5, 2.5, 0.25, 0.25]
     assert results.outcome.tolist() == [MISS, MISS, HIT, FIRST_USE]
     assert found["queueing_delay_s"] == {"demand": 0.0, "prefetch": 1.0, "write_back": None}
-    assert found["bytes"]["over_demand"] == 1.5
+    assert found["bytes"]["fetched_over_alone"] == 1.0
     assert found["utilisation"] == 3.0 / 30.0
     assert found["coverage"] == 1 / 3
     assert (found["accuracy"], found["timeliness"]) == (1.0, 1.0)
