@@ -29,8 +29,8 @@ class CachePrefetchEnv(gym.Env[Observation, "np.int64 | NDArray[np.int64]"]):
     ``Discrete(A)``: an arm of ``cache.menu``, a prefetcher with its degree. The default menu has 14: ``none``,
     ``obl:1``, ``obl:8``, ``next-line:8``, ``stride:1``, ``stride:4``, ``stride:16``, ``spp:1``, ``spp:4``,
     ``readahead:32``, ``markov:1``, ``markov:4``, ``leap:8``, ``mithril:2``. The arm serves all tenants until the next
-    step. With ``per_tenant`` it is ``MultiDiscrete([A] * T)``, an arm for each of the trace's T tenants; what is chosen for a
-    tenant without accesses in the window has no effect. Every arm is legal at all times.
+    step. With ``per_tenant`` it is ``MultiDiscrete([A] * T)``, an arm for each of the trace's T tenants; what is chosen
+    for a tenant without accesses in the window has no effect. Every arm is legal at all times.
 
     A step covers ``cache.every_accesses`` accesses (64), or ``cache.every_s`` seconds.
 

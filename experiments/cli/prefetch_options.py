@@ -117,8 +117,9 @@ class PrefetchOptions:
         Raises:
             HandrailError: An option is not understood.
         """
-        if self.degree is not None and self.prefetcher is None:
-            raise HandrailError("--degree is that of a prefetcher; add --prefetcher NAME")
+        self._check_scheme()
+        if native:
+            self._check_throughout()
         if self.timeless and self.permute:
             raise HandrailError("--permute and --timeless: without time ids stay as they are; leave one of them out")
         if self.timeless and self.backing == "seen":
@@ -139,6 +140,35 @@ class PrefetchOptions:
                 raise HandrailError(f"--slo-miss: Input should be a positive number, not {self.slo_miss}")
             fields["objective"] = {"slo_misses": self.slo_miss}
         return fields
+
+    def _check_scheme(self) -> None:
+        """Refuse parts of a standing scheme that another part of it leaves without effect."""
+        if self.controller == "bandit" and self.prefetcher is not None:
+            raise HandrailError(
+                "--prefetcher and --controller bandit: the bandit chooses among the arms of --menu; leave one of them out"
+            )
+        if self.degree is not None and self.prefetcher in (None, "none"):
+            raise HandrailError("--degree is that of a prefetcher; add --prefetcher NAME")
+        if self.degree is not None and self.controller == "feedback":
+            raise HandrailError("--degree and --controller feedback: it chooses the degree; leave one of them out")
+        if self.prefetcher == "none" and self.controller in ("hysteresis", "feedback"):
+            raise HandrailError(
+                f"--controller {self.controller} has nothing to steer under --prefetcher none; name a prefetcher"
+            )
+
+    def _check_throughout(self) -> None:
+        """Refuse options of decisions where nothing decides at intervals."""
+        if self.controller == "bandit":
+            return
+        steered = self.controller not in (None, "fixed")
+        wanted = "--policy or --controller bandit" if steered else "--policy or --controller"
+        decisions = ("every", "every_seconds", "per_tenant")
+        for name in ("menu",) if steered else ("menu", *decisions):
+            value = getattr(self, name)
+            if value is None or (name == "every_seconds" and self.timeless):
+                continue
+            option = "one-for-all" if value is False else name.replace("_", "-")
+            raise HandrailError(f"--{option} goes with {wanted}; here --prefetcher alone decides; leave one of them out")
 
     def check(self) -> None:
         """Nothing that the scenario does not check."""

@@ -23,8 +23,9 @@ def train(
     algo: Annotated[
         str | None,
         typer.Option(
-            help="Search on the tail itself (cem), or an SB3 algorithm; by default cem, for cluster maskable-ppo.",
-            metavar="cem|ppo|dqn|maskable-ppo",
+            help="Search on the tail itself (cem), SB3 (ppo, dqn, maskable-ppo) or a contextual bandit; llm: cem (its default), "
+            "ppo, dqn; cluster: maskable-ppo (its default), cem; prefetch: ALGOS.",
+            metavar="cem|ppo|dqn|maskable-ppo|bandit",
         ),
     ] = None,
     fallback: Annotated[

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ...envs.prefetch import Arm, CacheConfig, default_cache
 from ...envs.prefetch.arms import OFF
@@ -13,14 +13,12 @@ from ...envs.prefetch.controllers import make_controller
 from ...envs.prefetch.metrics import Objective
 from ...envs.prefetch.prefetchers import PREFETCHER_TYPES
 from ...traces import AccessTrace
+from ...traces.cache.columns import PERMUTED, PERMUTED_BLOCKS
 from ...traces.errors import HandrailError
 from ..scenario import Scenario
 
 ORACLE = "oracle"
 """The prefetcher that knows the future."""
-
-PERMUTED = "permuted_by_seed"
-"""Note of a trace whose ids were permuted."""
 
 DEFAULT_FALLBACK = "standing"
 """What the cache's own scheme takes: one-block lookahead under hysteresis, unless options say otherwise."""
@@ -35,6 +33,18 @@ EXCLUSIVE = (
     ("tier_bandwidth", "tier_load"),
 )
 """Options of which one at most may be given."""
+
+MOST_UNDER_WAY = 1_000_000
+"""Largest ``closed`` and ``paced``."""
+
+LARGEST_CACHE = 2**62
+"""Largest cache, in objects or bytes."""
+
+SLOWEST_S = 1e6
+"""Largest latency and service time of a tier, in seconds."""
+
+LOWEST_BANDWIDTH, HIGHEST_BANDWIDTH = 1.0, 1e18
+"""Bounds of a tier's bandwidth, in bytes a second: beyond them times are no numbers any more."""
 
 UNPACED = ("rate", "load", "load_by")
 """Options without meaning where accesses do not come at the trace's times."""
@@ -72,20 +82,20 @@ class PrefetchScenario(Scenario):
 
     domain: ClassVar[str] = "prefetch"
 
-    cache_objects: int | None = Field(default=None, ge=1)
-    cache_bytes: int | None = Field(default=None, ge=1)
+    cache_objects: int | None = Field(default=None, ge=1, le=LARGEST_CACHE)
+    cache_bytes: int | None = Field(default=None, ge=1, le=LARGEST_CACHE)
     cache_share: float | None = Field(default=None, gt=0, le=1)
     eviction: Eviction = "lru"
     prefetcher: PrefetcherName | None = None
     degree: int | None = Field(default=None, ge=1, le=64)
     controller: ControllerName | None = None
     timeless: bool = False
-    closed: int | None = Field(default=None, ge=1)
-    paced: int | None = Field(default=None, ge=1)
+    closed: int | None = Field(default=None, ge=1, le=MOST_UNDER_WAY)
+    paced: int | None = Field(default=None, ge=1, le=MOST_UNDER_WAY)
     backing: Backing | None = None
-    tier_latency_s: float | None = Field(default=None, ge=0, allow_inf_nan=False)
-    tier_service_s: float | None = Field(default=None, ge=0, allow_inf_nan=False)
-    tier_bandwidth: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    tier_latency_s: float | None = Field(default=None, ge=0, le=SLOWEST_S, allow_inf_nan=False)
+    tier_service_s: float | None = Field(default=None, ge=0, le=SLOWEST_S, allow_inf_nan=False)
+    tier_bandwidth: float | None = Field(default=None, gt=0, le=HIGHEST_BANDWIDTH, allow_inf_nan=False)
     tier_queue: Discipline = "fifo"
     tier_load: float | None = Field(default=None, gt=0, le=10, allow_inf_nan=False)
     every: int | None = Field(default=None, ge=1)
@@ -94,6 +104,19 @@ class PrefetchScenario(Scenario):
     menu: tuple[str, ...] | None = None
     objective: Objective = Objective()
     fallback: str = DEFAULT_FALLBACK
+
+    @field_validator("menu")
+    @classmethod
+    def _has_arms(cls, menu: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if menu is None:
+            return None
+        if len(menu) < 2:
+            raise ValueError("a menu has two arms or more, none among them, as in none,obl,stride:4")
+        try:
+            CacheConfig.parse(objects=1, menu=menu)
+        except HandrailError as error:
+            raise ValueError(str(error).removeprefix("cache config: menu: ")) from None
+        return menu
 
     @model_validator(mode="before")
     @classmethod
@@ -114,6 +137,8 @@ class PrefetchScenario(Scenario):
         for one, other in EXCLUSIVE:
             if getattr(self, one) and getattr(self, other):
                 raise HandrailError(f"{_options([one, other])} exclude each other; give one of them")
+        if self.tier_bandwidth is not None and self.tier_bandwidth < LOWEST_BANDWIDTH:
+            raise HandrailError(f"--tier-bandwidth is in bytes a second, at least 1, not {self.tier_bandwidth:g}")
         for name in UNTIMED if self.timeless else UNPACED if self.closed is not None else ():
             if getattr(self, name) is not None:
                 where = "--timeless, where nothing takes time" if self.timeless else "--closed, which sets the pace"
@@ -163,6 +188,12 @@ def cache_for(scenario: PrefetchScenario, window: AccessTrace) -> CacheConfig:
     Raises:
         HandrailError: The options do not go together, or the trace cannot size what no option does.
     """
+    measured = None not in (scenario.tier_latency_s, scenario.tier_service_s, scenario.tier_bandwidth)
+    if not (scenario.timeless or measured or window.duration_s > 0):
+        raise HandrailError(
+            f"{window.name}: all accesses come at one time, so no tier can be sized by it; give --tier-latency, "
+            "--tier-service and --tier-bandwidth, or a longer trace"
+        )
     per_tenant = window.n_tenants > 1 if scenario.per_tenant is None else scenario.per_tenant
     sizes = {"share": scenario.cache_share, "tier_load": scenario.tier_load}
     sizes = {name: value for name, value in sizes.items() if value is not None}
@@ -227,15 +258,39 @@ def oracles(config: CacheConfig) -> tuple[str, ...]:
 
 def setting_notes(config: CacheConfig, trace: AccessTrace) -> list[str]:
     """What a reader must know of the ids, of what exists behind the cache, and of what knows the future."""
-    ids = "permuted, so neighbours say nothing" if PERMUTED in trace.notes else "as in the trace"
+    ids = "as in the trace"
+    if PERMUTED in trace.notes:
+        ids = "permuted, so neighbours say nothing"
+    elif PERMUTED_BLOCKS in trace.notes:
+        ids = "blocks are permuted, so only segments of one block are neighbours"
     every = (config.backing or trace.backing) == "all"
     exists = "every id exists" if every else "only ids that were accessed before exist"
     notes = [f"ids: {ids}", f"backing tier: {exists}"]
     spread_s = trace.notes.get("spread_s")
     if spread_s and config.demand in ("open", "paced"):
         notes.append(f"times: recorded to {spread_s:g} s, and spread within that")
+    notes += _reading_notes(trace)
     found = oracles(config)
-    return [*notes, *([f"oracle: {' and '.join(found)} know the future"] if found else [])]
+    know = "knows" if len(found) == 1 else "know"
+    return [*notes, *([f"oracle: {' and '.join(found)} {know} the future"] if found else [])]
+
+
+def _reading_notes(trace: AccessTrace) -> list[str]:
+    """What the reader of the file left out or assumed."""
+    told = trace.notes
+    notes = []
+    if told.get("dropped_ops"):
+        dropped = ", ".join(f"{count:,} {name}" for name, count in sorted(told["dropped_ops"].items()))
+        notes.append(f"operations left out, neither read nor write: {dropped}")
+    if told.get("dropped_empty"):
+        notes.append(f"requests of 0 bytes left out: {told['dropped_empty']:,}")
+    if told.get("sizes_raised_to_1_byte"):
+        notes.append(f"objects of 0 bytes counted as 1: {told['sizes_raised_to_1_byte']:,} accesses")
+    if told.get("assumed_size_bytes"):
+        notes.append(f"sizes: the file has none, {told['assumed_size_bytes']:,} bytes each assumed")
+    if told.get("assumed_rate_per_s"):
+        notes.append(f"times: the file has none, {told['assumed_rate_per_s']:,.0f} operations a second assumed")
+    return notes
 
 
 def _options(names: list[str]) -> str:

@@ -47,6 +47,10 @@ SCHEDULING_SUPERVISOR = SupervisorConfig(
 )
 """Cluster jobs take minutes to days where requests take seconds, and waits have no outcome: more time, more probes."""
 
+PREFETCH_SUPERVISOR = SupervisorConfig(probe_decisions=128, veto_share_limit=0.8)
+"""A tenant that pauses gives no outcome, so more probes; and what a veto leaves is the fallback's arm, so it does no
+harm to veto often a policy that is right for some tenants alone."""
+
 
 class GuardConfig(GuardModel):
     """A guard as data.
@@ -138,7 +142,8 @@ class GuardConfig(GuardModel):
     def for_prefetch(
         cls,
         *,
-        waste_margin: float = 0.1,
+        waste_margin: float = 0.05,
+        degree_margin: float = 4.0,
         excess_share: float = 0.05,
         budget_caches: float = 1.5,
         discount: float = 1.0,
@@ -149,6 +154,8 @@ class GuardConfig(GuardModel):
 
         Args:
             waste_margin: Fetches an access that nobody uses, as the shadow has it, beyond those of the fallback's arm.
+            degree_margin: Degree beyond that of the fallback's arm. Fetches that are all used add no work, but those of
+                one access stand together before whoever misses next.
             excess_share: Misses beyond the shadow cache's, as a share of these.
             budget_caches: Misses beyond that, in units of the cache's capacity in objects.
             discount: Factor on past counts of the budget at each decision.
@@ -162,9 +169,11 @@ class GuardConfig(GuardModel):
                 ContractConfig(),
                 GateConfig(),
                 CostMarginConfig(field="waste", absolute_margin=waste_margin, relative_margin=0.1),
+                CostMarginConfig(field="degree", absolute_margin=degree_margin),
                 BudgetConfig(excess_share=excess_share, budget_caches=budget_caches, discount=discount),
                 BreakerConfig(load_field="utilisation_slow", capacity_per_s=1.0, loads=loads, shares=shares),
-            )
+            ),
+            supervisor=PREFETCH_SUPERVISOR,
         )
 
     @classmethod

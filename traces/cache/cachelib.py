@@ -15,7 +15,7 @@ from ..common.arrays import compact_names
 from ..common.columns import Place, Table, labels, names_of, whole_numbers
 from .access_trace import MAX_OBJECT_BYTES, AccessTrace
 from .blocks import MAX_REQUEST_BYTES, split_into_blocks
-from .columns import ReadOptions, assemble, whole_second_arrivals
+from .columns import PERMUTED, PERMUTED_BLOCKS, ReadOptions, assemble, whole_second_arrivals
 
 Ints = NDArray[np.int64]
 
@@ -71,7 +71,14 @@ def read_cachelib_block(table: Table, options: ReadOptions) -> AccessTrace:
         source,
         arrival_s=arrival_s[request],
         order=None,
-        notes={"format": "cachelib-block", **notes, **times, "requests": len(rows), "block_bytes": segment_bytes},
+        notes={
+            "format": "cachelib-block",
+            **notes,
+            **times,
+            "requests": len(rows),
+            "block_bytes": segment_bytes,
+            PERMUTED_BLOCKS: options.seed,
+        },
         key=ids * BLOCK_ROOM + segment,
         size_bytes=np.full(len(request), segment_bytes),
         is_write=writes[rows[request]],
@@ -118,7 +125,7 @@ def read_cachelib_kv(table: Table, options: ReadOptions) -> AccessTrace:
         table.source,
         arrival_s=arrival_s,
         order=None,
-        notes={"format": "cachelib-kv", **notes, **times},
+        notes={"format": "cachelib-kv", **notes, **times, PERMUTED: options.seed},
         key=ids,
         size_bytes=np.maximum(filled + key_bytes[rows], 1),
         is_write=writes[rows],

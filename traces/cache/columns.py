@@ -19,6 +19,13 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
+PERMUTED = "permuted_by_seed"
+"""Note of a trace whose ids are numbered in an order that tells nothing: the seed of that order."""
+
+PERMUTED_BLOCKS = "blocks_permuted_by_seed"
+"""The same where only blocks are numbered so: the segments of one block are neighbours still."""
+
+
 @dataclass(frozen=True)
 class ReadOptions:
     """What the reader of each format is told.

@@ -13,7 +13,7 @@ from ..common.arrays import compact_names
 from ..common.columns import Table, check_stamps, date_stamps_ns, labels, names_of, time_order, whole_numbers
 from ..signatures import ACCESSES
 from .access_trace import BACKINGS, MAX_OBJECT_BYTES, AccessTrace
-from .columns import ReadOptions, assemble
+from .columns import PERMUTED, ReadOptions, assemble
 
 Ints = NDArray[np.int64]
 
@@ -50,6 +50,8 @@ def read_generic(table: Table, mapping: Mapping[str, str], options: ReadOptions)
     n = len(key)
     arrival_s, order, notes = _arrivals(table, stamp, values, dates=dates, sort=options.sort)
     columns: dict[str, Any] = {"key": key, "backing": "seen" if text_keys else "all"}
+    if text_keys:
+        notes[PERMUTED] = options.seed
     if "size_bytes" in column:
         field = column["size_bytes"]
         columns["size_bytes"] = whole_numbers(table, field, values[field], low=1, high=MAX_OBJECT_BYTES)
@@ -81,6 +83,9 @@ def _resolved(table: Table, mapping: Mapping[str, str]) -> dict[str, str]:
     column.update({name: name for name in COLUMNS if name not in column and name in table.header})
     for name, found in column.items():
         table.require([found], f"name it with --map {name}=COLUMN")
+        other = next(known for known in column if column[known] == found)
+        if other != name:
+            raise table.source.error(f"--map: {other} and {name} are both read from column {found!r}; name another")
     return column
 
 

@@ -16,6 +16,7 @@ from ..signatures import (
     ACCESSES,
     CACHELIB_BLOCK,
     CACHELIB_KV,
+    ORACLE_RECORD,
     access_format,
     domain_of,
     first_character,
@@ -47,6 +48,7 @@ _ELSEWHERE = {
     "(load_job_trace)",
 }
 _LARGEST_BLOCK = 2**30
+_BINARY_SAMPLE = 4_096
 _WITHOUT_HEADER = {
     "oracle-general": oracle_general.read_oracle_general,
     "mqsim": mqsim.read_mqsim,
@@ -136,6 +138,8 @@ def _read(source: Source, format: str, mapping: Mapping[str, str], options: Read
             raise source.error(_ELSEWHERE["cluster"])
     table = None
     if format not in _WITHOUT_HEADER:
+        if not parquet and b"\0" in source.data[:_BINARY_SAMPLE]:
+            raise source.error(_not_oracle_general(len(source.data)))
         table = ParquetFile(source) if parquet else DelimitedFile(source)
         if format == "auto":
             format = "generic" if mapping else detect_table(table)
@@ -153,6 +157,17 @@ def _read(source: Source, format: str, mapping: Mapping[str, str], options: Read
     return permute_keys(trace, options.seed) if options.permute and format != "mooncake" else trace
 
 
+def _not_oracle_general(n_bytes: int) -> str:
+    """What to say of binary content that no reader takes."""
+    size = ORACLE_RECORD.itemsize
+    extra = n_bytes % size
+    why = f"the last {extra} bytes trail" if extra else "times go back, or a next access leads to another id"
+    return (
+        f"is binary, but neither Parquet nor plausible oracleGeneral ({size}-byte records: {why}); fetch it again, or "
+        "put oracleGeneral into its name if it is one"
+    )
+
+
 def detect_table(table: Table) -> str:
     """The format of a table, told by its columns; ``generic`` where none's are all there.
 
@@ -166,4 +181,9 @@ def detect_table(table: Table) -> str:
     domain = domain_of(table.header)
     if domain in _ELSEWHERE:
         raise table.source.error(_ELSEWHERE[domain])
+    # One wrong name should not turn a CacheLib trace into a table without times.
+    for format in ("cachelib-block", "cachelib-kv"):
+        missing = [column for column in found[format] if column not in table.header]
+        if len(missing) == 1 and "arrival_s" not in table.header:
+            table.require(missing, f"all else is a CacheLib trace ({format})")
     return "generic"

@@ -11,7 +11,7 @@ from ..common.source import Source
 from ..llm import columns as llm
 from ..llm import mooncake
 from .access_trace import AccessTrace
-from .columns import ReadOptions, assemble
+from .columns import PERMUTED, ReadOptions, assemble
 
 # Keys and values of a token in Llama-3.1-8B: 2 x 32 layers x 8 heads x 128 numbers of 2 bytes.
 KV_BYTES_PER_TOKEN = 131_072
@@ -33,11 +33,12 @@ def read_mooncake(source: Source, options: ReadOptions) -> AccessTrace:
     source.check_rows(len(ids))
     request = np.repeat(np.arange(len(requests)), np.diff(offsets))
     notes = {name: value for name, value in requests.notes.items() if name in ("format", "origin_s", "spread_s")}
+    permuted = {} if options.permute is False else {PERMUTED: mooncake.PERMUTATION_SEED}
     return assemble(
         source,
         arrival_s=requests.arrival_s[request],
         order=None,
-        notes={**notes, "requests": len(requests)},
+        notes={**notes, "requests": len(requests), **permuted},
         key=ids,
         size_bytes=np.full(len(ids), mooncake.BLOCK_TOKENS * KV_BYTES_PER_TOKEN),
         backing="seen",

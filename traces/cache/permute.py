@@ -6,6 +6,7 @@ import numpy as np
 
 from ..errors import TraceError
 from .access_trace import AccessTrace
+from .columns import PERMUTED
 
 
 def permute_keys(trace: AccessTrace, seed: int) -> AccessTrace:
@@ -21,4 +22,4 @@ def permute_keys(trace: AccessTrace, seed: int) -> AccessTrace:
         raise TraceError(f"seed must be 0 or more, got {seed}")
     distinct, rank = np.unique(trace.key, return_inverse=True)
     numbers = np.random.default_rng(seed).permutation(len(distinct)).astype(np.int64)
-    return trace.replace(key=numbers[rank.ravel()], notes={**trace.notes, "permuted_by_seed": seed})
+    return trace.replace(key=numbers[rank.ravel()], notes={**trace.notes, PERMUTED: seed})

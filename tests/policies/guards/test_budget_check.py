@@ -125,7 +125,7 @@ def sound(**fields: Any) -> np.ndarray:
 
 
 def test_once_the_budget_is_spent_the_policy_is_not_asked_and_none_of_it_counts_as_a_veto():
-    config = GuardConfig.for_prefetch()
+    config = GuardConfig.for_prefetch(degree_margin=31)
     policy = guarded(make_sabotage("constant", LAYOUT, domain="prefetch", arms=MENU), config)
     spent = sound(misses=200)
     assert [decide(policy, i, spent) for i in range(400)] == [OBL] * 400
@@ -137,7 +137,8 @@ def test_once_the_budget_is_spent_the_policy_is_not_asked_and_none_of_it_counts_
 
 def test_the_default_guard_holds_each_of_its_checks():
     config = GuardConfig.for_prefetch()
-    assert [check.check for check in config.checks] == ["contract", "gate", "cost-margin", "budget", "breaker"]
+    kinds = ["contract", "gate", "cost-margin", "cost-margin", "budget", "breaker"]
+    assert [check.check for check in config.checks] == kinds
     assert GuardConfig.from_json(config.to_json()) == config
 
     def verdict(action: Any, **fields: float) -> tuple[int, dict[str, int]]:
@@ -145,10 +146,11 @@ def test_the_default_guard_holds_each_of_its_checks():
         policy = guarded(fixed, config)
         return decide(policy, 0, sound(**fields)), policy.interventions
 
-    assert verdict(READAHEAD) == (READAHEAD, {})
+    assert verdict(NONE) == (NONE, {})
+    assert verdict(READAHEAD) == (OBL, {"degree-over-margin": 1})
     assert verdict(STRIDE) == (OBL, {"waste-over-margin": 1})
     assert verdict(NEXT_LINE) == (OBL, {"waste-over-margin": 1})
-    assert verdict(READAHEAD, utilisation=0.9) == (READAHEAD, {})  # it issues nothing now
+    assert verdict(READAHEAD, utilisation=0.9) == (OBL, {"burst-at-busy-tier": 1})
     assert verdict(NONE, utilisation=0.9) == (NONE, {})
     assert verdict(READAHEAD, cache_objects=0.0) == (OBL, {"budget-no-objects": 1})
     slow = guarded(make_sabotage("slow", LAYOUT, domain="prefetch", arms=MENU), config)
@@ -159,7 +161,13 @@ def test_the_default_guard_holds_each_of_its_checks():
 
 def test_settings_reach_the_checks():
     config = GuardConfig.for_prefetch(
-        waste_margin=0.3, excess_share=0.2, budget_caches=3.0, discount=0.99, loads=(0.5,), shares=(0.2,)
+        waste_margin=0.3,
+        degree_margin=2,
+        excess_share=0.2,
+        budget_caches=3.0,
+        discount=0.99,
+        loads=(0.5,),
+        shares=(0.2,),
     )
     by_kind = {check.check: check for check in config.checks}
     assert by_kind["budget"] == BudgetConfig(excess_share=0.2, budget_caches=3.0, discount=0.99)
@@ -167,7 +175,11 @@ def test_settings_reach_the_checks():
         load_field="utilisation_slow", capacity_per_s=1.0, loads=(0.5,), shares=(0.2,)
     )
     stride = make_heuristic("stride:4", LAYOUT, domain="prefetch", arms=MENU)
-    assert decide(guarded(stride, config), 0, sound()) == STRIDE
+    shy = guarded(stride, config)
+    assert decide(shy, 0, sound()) == OBL
+    assert shy.interventions == {"degree-over-margin": 1}
+    wider = config.model_copy(update={"checks": tuple(c for c in config.checks if getattr(c, "field", "") != "degree")})
+    assert decide(guarded(stride, wider), 0, sound()) == STRIDE
 
 
 def test_a_trip_is_heard_also_where_another_check_of_outcomes_objects():
