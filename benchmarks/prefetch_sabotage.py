@@ -6,7 +6,8 @@ The headline mix of eight tenants (see ``prefetch_mix``; paced, two requests a t
 the bundled trace (open): test parts all; MQSim's TPC-C and the CacheLib block trace (paced, eight), whole, since a part
 of them has a few thousand accesses. The fallback ``standing`` (one-block lookahead under hysteresis) and each
 ``sabotage:*`` policy, alone and behind the guard, replay the same accesses. The guard's breaker has its reference from
-validation parts; its thresholds were set on validation parts too (of the mix, the bundled trace and cloudPhysicsIO).
+validation parts (of the two whole traces, a part of what is replayed); its thresholds were set on validation parts too,
+of the mix, the bundled trace and cloudPhysicsIO.
 
 The bar is one-sided: p99 and p99.9 of access latency behind the guard at most 10 % above the fallback's, or at most the
 placebo's highest where that is more. The standing scheme breaks no ties, so its placebo is the fallback on what chance

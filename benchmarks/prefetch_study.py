@@ -1,7 +1,8 @@
 """Learned prefetch selectors against every prefetcher under every controller, on the headline mix of real traces.
 
-    python benchmarks/prefetch_study.py --data ../shared --policy bandit=policies/pretrained/prefetch \
-        --policy ppo=my_ppo [--tier fifo] [--split test] [--mixes 6] [--workers 2] [--out docs/results/prefetching.md]
+    python benchmarks/prefetch_study.py --data ../shared --policy ppo=policies/pretrained/prefetch \
+        --policy bandit=policies/pretrained/prefetch_bandit [--tiers fifo,demand-first] [--split test] [--mixes 4] \
+        [--workers 2] [--rows rows.json] [--out docs/results/prefetching.md]
 
 The mix and its splits: see ``prefetch_mix``. Replicates are mixes of the same parts with other offsets of the tenants
 against each other. Every prefetcher runs at several degrees, alone (``fixed``) and under Limoncello-style hysteresis;
@@ -51,6 +52,13 @@ FALLBACK = "obl:1, hysteresis"
 MEASURES = ("mean", "p999", "bytes")
 SLACK_P999, SLACK_BYTES = 1.02, 1.10
 BATCH = 40
+ABOUT = """Eight tenants of one cache, parts of four real traces that no policy was trained on (the mix: see
+`benchmarks/prefetch_mix.py`), each with up to two requests under way. A *scheme* is a prefetcher at a degree under a
+controller, the same for all tenants but steered for each by itself; the bandit chooses among the policies' own menu.
+All figures are ratios, geometric means over mixes of the same parts with other offsets, 95 % intervals of the paired
+ratios. The worst tenant's p99.9 is the largest of the eight ratios; tenants have 6,000 to 50,000 accesses a mix, so it
+is a noisy figure for the small ones.
+"""
 
 
 @dataclass(frozen=True)
@@ -180,8 +188,8 @@ def table(found: dict[str, list[Row]], names: list[str]) -> list[str]:
     return lines
 
 
-def page(found: dict[str, list[Row]], policies: list[str], options: argparse.Namespace) -> str:
-    """The results page."""
+def section(found: dict[str, list[Row]], policies: list[str], tier: str, options: argparse.Namespace) -> str:
+    """One tier's part of the results page."""
     base = found[NONE]
     plain = [name for name in found if name not in policies]
     level = {name: float(np.exp(np.log(ratios(found[name], base, "mean")).mean())) for name in plain}
@@ -193,7 +201,7 @@ def page(found: dict[str, list[Row]], policies: list[str], options: argparse.Nam
         and interval(ratios(found[name], base, "bytes"))[0] <= SLACK_BYTES
     ]
     best_kept = min(kept, key=level.__getitem__)
-    lines = [f"## {options.tier}, {options.split} parts, {options.mixes} mixes", ""]
+    lines = [f"## Tier: {tier}; {options.split} parts, {options.mixes} mixes", ""]
     lines += [f"Lowest mean of all prefetchers and controllers: **{best}**; of those that keep every tenant's p99.9"]
     lines[-1] += f" within {SLACK_P999:.2f} and bytes within {SLACK_BYTES:.1f}: **{best_kept}**."
     lines += ["", "| policy | mean / best | mean / best that keeps both | p99.9 / none | bytes / none | decides |"]
@@ -244,9 +252,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--policy", action="append", default=[], metavar="NAME=FOLDER")
-    parser.add_argument("--tier", default="fifo", choices=("fifo", "demand-first", "bounded"))
+    parser.add_argument("--tiers", default="fifo", help="disciplines of the tier, with commas between them")
     parser.add_argument("--split", default="test", choices=("train", "validation", "test"))
-    parser.add_argument("--mixes", type=int, default=6)
+    parser.add_argument("--mixes", type=int, default=4)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--rows", type=Path, help="JSON file that keeps what was replayed, to go on from")
     parser.add_argument("--out", type=Path)
@@ -258,12 +266,16 @@ def main() -> None:
         for label in (name, f"{name}, guarded"):
             policies.append(label)
             folders[label] = Path(folder)
+    tiers = [part.strip() for part in options.tiers.split(",")]
     cells = [
-        Cell(options.data, options.split, seed, options.tier, scheme, folder)
+        Cell(options.data, options.split, seed, tier, scheme, folder)
+        for tier in tiers
         for seed in range(options.mixes)
         for scheme, folder in folders.items()
     ]
-    done = 0
+    rows = kept_rows(options.rows, cells)
+    missing = [cell for cell in cells if cell not in rows]
+    done = len(rows)
 
     def one_more() -> None:
         nonlocal done
@@ -271,20 +283,22 @@ def main() -> None:
         if done % 20 == 0:
             print(f"{done} of {len(cells)} replays", flush=True)
 
-    rows = kept_rows(options.rows, cells)
-    missing = [cell for cell in cells if cell not in rows]
-    done = len(rows)
     for start in range(0, len(missing), BATCH):
         batch = missing[start : start + BATCH]
         rows |= dict(zip(batch, run_jobs(run, batch, options.workers, one_more), strict=True))
         keep_rows(options.rows, rows)
-    found = {
-        scheme: [
-            rows[Cell(options.data, options.split, seed, options.tier, scheme, folder)] for seed in range(options.mixes)
-        ]
-        for scheme, folder in folders.items()
-    }
-    text = page(found, policies, options)
+    named = " ".join(f"--policy {text}" for text in options.policy)
+    lines = ["# Learned prefetch selectors", ""]
+    lines += [f"`python benchmarks/prefetch_study.py --data ../shared {named} --tiers {options.tiers}`", "", ABOUT]
+    for tier in tiers:
+        found = {
+            scheme: [
+                rows[Cell(options.data, options.split, seed, tier, scheme, folder)] for seed in range(options.mixes)
+            ]
+            for scheme, folder in folders.items()
+        }
+        lines.append(section(found, policies, tier, options))
+    text = "\n".join(lines)
     print(text)
     if options.out is not None:
         options.out.write_text(text, encoding="utf-8")

@@ -145,7 +145,7 @@ class PrefetchOptions:
         """Refuse parts of a standing scheme that another part of it leaves without effect."""
         if self.controller == "bandit" and self.prefetcher is not None:
             raise HandrailError(
-                "--prefetcher and --controller bandit: the bandit chooses among the arms of --menu; leave one of them out"
+                "--prefetcher and --controller bandit: it chooses among the arms of --menu; leave one of them out"
             )
         if self.degree is not None and self.prefetcher in (None, "none"):
             raise HandrailError("--degree is that of a prefetcher; add --prefetcher NAME")
@@ -168,7 +168,9 @@ class PrefetchOptions:
             if value is None or (name == "every_seconds" and self.timeless):
                 continue
             option = "one-for-all" if value is False else name.replace("_", "-")
-            raise HandrailError(f"--{option} goes with {wanted}; here --prefetcher alone decides; leave one of them out")
+            raise HandrailError(
+                f"--{option} goes with {wanted}; here --prefetcher alone decides; leave one of them out"
+            )
 
     def check(self) -> None:
         """Nothing that the scenario does not check."""

@@ -23,8 +23,8 @@ def train(
     algo: Annotated[
         str | None,
         typer.Option(
-            help="Search on the tail itself (cem), SB3 (ppo, dqn, maskable-ppo) or a contextual bandit; llm: cem (its default), "
-            "ppo, dqn; cluster: maskable-ppo (its default), cem; prefetch: ALGOS.",
+            help="Search on the tail itself (cem), an SB3 algorithm, or a contextual bandit. llm: cem, ppo, dqn; "
+            "cluster: maskable-ppo, cem; prefetch: bandit, ppo, cem; the first is the default.",
             metavar="cem|ppo|dqn|maskable-ppo|bandit",
         ),
     ] = None,
@@ -38,13 +38,19 @@ def train(
     hidden: Annotated[
         str,
         typer.Option(
-            help="cem, maskable-ppo: one or two hidden layers of the scorer; none for a linear one.", metavar="N[,N]"
+            help="One or two hidden layers of the scorer; none for a linear one. Not for "
+            "bandit, nor for ppo and dqn of llm.",
+            metavar="N[,N]",
         ),
     ] = "",
     windows: Annotated[int, typer.Option(min=1, help="cem: stretches of training traffic.")] = 6,
     per_iteration: Annotated[int, typer.Option(min=1, help="cem: stretches that an iteration replays.")] = 2,
-    window_requests: Annotated[int, typer.Option(min=100, help="cem: longest stretch, in requests (jobs).")] = 12_000,
-    steps: Annotated[int, typer.Option(min=1, help="ppo, dqn, maskable-ppo: environment steps.")] = 500_000,
+    window_requests: Annotated[
+        int, typer.Option(min=100, help="cem: longest stretch, in requests (jobs, accesses).")
+    ] = 12_000,
+    steps: Annotated[
+        int, typer.Option(min=1, help="ppo, dqn, maskable-ppo: environment steps; bandit: decisions.")
+    ] = 500_000,
     workers: options.Workers = 2,
     domain: options.Domain = "llm",
     json: options.Json = False,

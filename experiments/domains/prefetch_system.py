@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from ...envs.prefetch import Arm, CacheConfig, default_cache
 from ...envs.prefetch.arms import OFF
@@ -105,19 +105,6 @@ class PrefetchScenario(Scenario):
     objective: Objective = Objective()
     fallback: str = DEFAULT_FALLBACK
 
-    @field_validator("menu")
-    @classmethod
-    def _has_arms(cls, menu: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        if menu is None:
-            return None
-        if len(menu) < 2:
-            raise ValueError("a menu has two arms or more, none among them, as in none,obl,stride:4")
-        try:
-            CacheConfig.parse(objects=1, menu=menu)
-        except HandrailError as error:
-            raise ValueError(str(error).removeprefix("cache config: menu: ")) from None
-        return menu
-
     @model_validator(mode="before")
     @classmethod
     def _whole_where_times_shift(cls, values: Any) -> Any:
@@ -143,6 +130,9 @@ class PrefetchScenario(Scenario):
             if getattr(self, name) is not None:
                 where = "--timeless, where nothing takes time" if self.timeless else "--closed, which sets the pace"
                 raise HandrailError(f"{_options([name])} has no meaning with {where}; leave it out")
+
+        if self.menu is not None:
+            _check_menu(self.menu)
 
     @property
     def demand(self) -> str:
@@ -291,6 +281,15 @@ def _reading_notes(trace: AccessTrace) -> list[str]:
     if told.get("assumed_rate_per_s"):
         notes.append(f"times: the file has none, {told['assumed_rate_per_s']:,.0f} operations a second assumed")
     return notes
+
+
+def _check_menu(menu: tuple[str, ...]) -> None:
+    if len(menu) < 2:
+        raise HandrailError("--menu: a menu has two arms or more, none among them, as in none,obl,stride:4")
+    try:
+        CacheConfig.parse(objects=1, menu=menu)
+    except HandrailError as error:
+        raise HandrailError(f"--{str(error).removeprefix('cache config: ')}") from None
 
 
 def _options(names: list[str]) -> str:

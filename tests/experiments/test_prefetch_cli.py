@@ -204,7 +204,7 @@ def compare(capfd, *arguments: str) -> dict:
 
 
 def test_compare_and_the_command_that_repeats_it(capfd, tenants, tmp_path):
-    options = ["--cache-objects", "50", "--eviction", "clock", "--prefetcher", "stride", "--degree", "4"]
+    options = ["--cache-objects", "50", "--eviction", "clock", "--prefetcher", "stride"]
     options += ["--controller", "feedback", "--tier-load", "0.4", "--tier-queue", "demand-first", "--every", "8"]
     options += ["--one-for-all", "--backing", "all", "--slo-miss", "3", "--raw-ids", "--seed", "7"]
     first = compare(capfd, "--trace", tenants, "--policy", "accuracy", "--placebo", "1", *options, "--out", "one")
@@ -227,7 +227,7 @@ def test_compare_has_a_table(capfd, tenants):
     code, text, err = run(capfd, "compare", "--domain", "prefetch", "--trace", tenants, "--policy", "none")
     assert code == 0, err
     shown = ("access mean, s", "access p99.9, s", "hit ratio", "coverage", "accuracy", "timeliness", "pollution")
-    shown += ("moved over demand alone", "tier utilisation", "queueing delay", "access latency by tenant", "popular")
+    shown += ("fetched over demand alone", "tier utilisation", "queueing delay", "access latency by tenant", "popular")
     for label in shown:
         assert label in text
 

@@ -49,6 +49,7 @@ _ELSEWHERE = {
 }
 _LARGEST_BLOCK = 2**30
 _BINARY_SAMPLE = 4_096
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _WITHOUT_HEADER = {
     "oracle-general": oracle_general.read_oracle_general,
     "mqsim": mqsim.read_mqsim,
@@ -138,7 +139,7 @@ def _read(source: Source, format: str, mapping: Mapping[str, str], options: Read
             raise source.error(_ELSEWHERE["cluster"])
     table = None
     if format not in _WITHOUT_HEADER:
-        if not parquet and b"\0" in source.data[:_BINARY_SAMPLE]:
+        if not parquet and b"\0" in source.data[:_BINARY_SAMPLE] and not source.data.startswith(_UTF16):
             raise source.error(_not_oracle_general(len(source.data)))
         table = ParquetFile(source) if parquet else DelimitedFile(source)
         if format == "auto":
@@ -163,7 +164,7 @@ def _not_oracle_general(n_bytes: int) -> str:
     extra = n_bytes % size
     why = f"the last {extra} bytes trail" if extra else "times go back, or a next access leads to another id"
     return (
-        f"is binary, but neither Parquet nor plausible oracleGeneral ({size}-byte records: {why}); fetch it again, or "
+        f"is neither text nor Parquet, and no plausible oracleGeneral ({size}-byte records: {why}); fetch it again, or "
         "put oracleGeneral into its name if it is one"
     )
 
@@ -182,8 +183,7 @@ def detect_table(table: Table) -> str:
     if domain in _ELSEWHERE:
         raise table.source.error(_ELSEWHERE[domain])
     # One wrong name should not turn a CacheLib trace into a table without times.
-    for format in ("cachelib-block", "cachelib-kv"):
-        missing = [column for column in found[format] if column not in table.header]
-        if len(missing) == 1 and "arrival_s" not in table.header:
-            table.require(missing, f"all else is a CacheLib trace ({format})")
+    missing = [column for column in CACHELIB_BLOCK if column not in table.header]
+    if len(missing) == 1:
+        table.require(missing, "all other columns are those of a CacheLib block trace")
     return "generic"
