@@ -63,8 +63,8 @@ class BudgetCheck:
     holds in each of these cases:
 
     1. LRU, and a suggestion counts as a reference whether or not the object is there: what is absent is put in, what is
-       there is moved to the recent end, one suggestion after another in their order (``prefetch_touches`` of the cache's
-       config). Or the fallback's arm is ``none``.
+       there is moved to the recent end, one suggestion after another in their order (``prefetch_touches`` in the
+       cache's config). Or the fallback's arm is ``none``.
     2. Any eviction rule, if the ghost's contents (and the rule's own state) are restored in the real cache whenever the
        fallback's arms come into force, and every object that has to be fetched for that is charged to C_g.
 
