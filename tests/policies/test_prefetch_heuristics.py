@@ -100,9 +100,10 @@ def test_a_fixed_arm_is_that_arm():
 def test_an_arm_must_be_in_the_menu_and_the_menu_as_long_as_the_rows():
     with pytest.raises(HandrailError, match=r"the menu has no arm obl:2; add it, or choose one of none, obl:1, stride"):
         make("obl:2")
-    with pytest.raises(HandrailError, match=r"13 arms and the observation 5; name the menu's arms"):
+    with pytest.raises(HandrailError, match=rf"{len(DEFAULT_MENU)} arms and the observation 5; name the menu's arms"):
         make_heuristic("obl", LAYOUT, domain="prefetch")
-    assert make_heuristic("obl", layout_for(13), domain="prefetch").predict(np.zeros(layout_for(13).size))[0] == 1
+    default = layout_for(len(DEFAULT_MENU))
+    assert make_heuristic("obl", default, domain="prefetch").predict(np.zeros(default.size))[0] == 1
 
 
 @pytest.mark.parametrize("name", ["obl:0", "obl:65", "none:1", "expected-drain", "obl:x", ""])
