@@ -180,12 +180,20 @@ class TenantEnvs(VecEnv):
         return [getattr(self, attr_name) for _ in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
-        """Refused: tenants of one simulator have no attributes of their own."""
-        raise NotImplementedError
+        """Refused.
+
+        Raises:
+            TypeError: Always: tenants of one simulator have no attributes of their own.
+        """
+        raise TypeError(f"tenants of one simulator have no attributes of their own; {attr_name!r} cannot be set")
 
     def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
-        """Refused, as they have no methods of their own."""
-        raise NotImplementedError
+        """Refused.
+
+        Raises:
+            TypeError: Always: tenants of one simulator have no methods of their own.
+        """
+        raise TypeError(f"tenants of one simulator have no methods of their own; {method_name!r} cannot be called")
 
     def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
         """None is wrapped."""

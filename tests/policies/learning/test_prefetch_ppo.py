@@ -82,6 +82,10 @@ def test_rewards_of_an_episode_are_what_it_costs_less_than_the_standing_scheme(p
     )
     slots = 2 if per_tenant else 1
     assert envs.num_envs == 2 * slots
+    with pytest.raises(TypeError, match="'gamma' cannot be set"):
+        envs.set_attr("gamma", 0.5)
+    with pytest.raises(TypeError, match="'reset' cannot be called"):
+        envs.env_method("reset")
 
     def total(arms: list[int]) -> np.ndarray:
         envs.reset()
