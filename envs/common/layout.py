@@ -51,6 +51,10 @@ class Layout:
         self._block = self._width * n_replicas
         self.size = self._block + len(self.global_fields)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Layout:
+        """Itself: it never changes, and forks of policies share it."""
+        return self
+
     def replica_matrix(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
         """View of the per-replica part, shape (n_replicas, n_replica_fields)."""
         return observation[: self._block].reshape(self.n_replicas, self._width)

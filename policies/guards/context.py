@@ -6,12 +6,15 @@ import math
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...envs.common.layout import Layout
+
+if TYPE_CHECKING:
+    from .forecast import Forecast
 
 NOT_ASKED = "not-asked"
 
@@ -37,8 +40,8 @@ class JudgedOutcome(NamedTuple):
 class CheckContext:
     """Everything that a check may know of one decision; nothing in it lies in the future.
 
-    Checks of stage ``outcomes`` see it before the policy is asked, when the last five attributes still stand at their
-    defaults. A check reads the context and keeps no reference to it.
+    Checks of the stages ``sensors`` and ``outcomes`` see it before the policy is asked, when ``proposal`` and what
+    follows it still stand at their defaults. A check reads the context and keeps no reference to it.
 
     Attributes:
         observation: Observation vector, shape (layout.size,), float32. Not to be written to.
@@ -50,11 +53,14 @@ class CheckContext:
         outcomes: Outcomes that became known since the last decision, oldest first.
         spell_start: First decision of the present spell of the policy's rule; outcomes of earlier decisions belong to
             a spell that is over.
+        forecast: Plays actions forward in forks of the simulator; ``None`` where no check asks for it.
         proposal: What the policy returned, whatever that is.
         action: The proposal read as an integer; -1 where it cannot be.
         malformed: Why it cannot be (a reason code), empty where it can.
         error: Text of the exception that ``predict`` raised, empty where it raised none.
         latency_s: Decision latency that the policy declares, in simulated seconds.
+        votes: Proposals of an ensemble's members, shape (members,), int64; ``None`` where the policy has none.
+        values: Estimates of several value heads, shape (heads,), float64; ``None`` where the policy has none.
     """
 
     observation: NDArray[np.float32]
@@ -65,11 +71,14 @@ class CheckContext:
     fallback_action: int
     outcomes: Sequence[JudgedOutcome] = ()
     spell_start: int = 0
+    forecast: Forecast | None = None
     proposal: Any = None
     action: int = -1
     malformed: str = NOT_ASKED
     error: str = ""
     latency_s: float = 0.0
+    votes: NDArray[np.int64] | None = None
+    values: NDArray[np.float64] | None = None
 
 
 def read_action(proposal: Any) -> tuple[int, str]:

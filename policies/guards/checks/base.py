@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from ..context import CheckContext
 from ..verdict import Verdict
 
-Stage = Literal["outcomes", "proposal"]
+Stage = Literal["sensors", "outcomes", "proposal"]
 
 
 class GuardModel(BaseModel):
@@ -23,7 +23,8 @@ class Check(Protocol):
 
     Attributes:
         name: Its name in verdicts and logs, distinct within a guard.
-        stage: ``outcomes``: judged at every decision, whoever rules and before the policy is asked, so that it sees
+        stage: ``sensors``: judged first at every decision, on the observation, whoever rules; its veto says that what is
+            observed is not to be believed. ``outcomes``: judged at every decision, whoever rules and before the policy is asked, so that it sees
             every outcome. ``proposal``: judged once the policy has proposed.
         cost_us: Nominal cost in microseconds; checks of a stage are run cheapest first, up to the first that objects.
         fault: Whether its veto says that the policy is broken (not merely that this action is unwise); such vetoes in
