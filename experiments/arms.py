@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 from ..envs.common import Layout
 from ..policies.guards import GuardConfig, GuardedPolicy, build_guard
 from ..traces.errors import HandrailError
-from .replay import peak_rss_mb, replay
+from .decision_log import dump_decisions
+from .replay import peak_rss_mb
 from .report.figure import Curve
-from .report.run_folder import dump_parquet, dump_table
+from .report.run_folder import dump_parquet
 from .scenario import Prepared
+from .scenarios import NO_STRESS, Stress, context_of, run_stressed
+from .scenarios.isolation import isolated
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,37 +69,49 @@ class ArmResult:
     guard_states: tuple[tuple[float, float, str], ...] = field(default=())
 
 
-def run_arm(prepared: Prepared, arm: Arm) -> ArmResult:
-    """Replay one arm. The same arm gives the same result in any process.
+def run_arm(prepared: Prepared, arm: Arm, stress: Stress = NO_STRESS, isolate_s: float | None = None) -> ArmResult:
+    """Replay one arm. The same arm gives the same result in any process, unless the policy is isolated.
+
+    Args:
+        prepared: What is replayed.
+        arm: Under what.
+        stress: What goes wrong in the replay.
+        isolate_s: Seconds of wall time a decision for a learned policy in a process of its own; None for this process.
 
     Raises:
-        HandrailError: The policy cannot be built, or the fallback itself failed.
+        HandrailError: The policy cannot be built, the stress has no meaning there, or the fallback itself failed.
     """
-    scenario, seed, domain = prepared.scenario, prepared.scenario.seed, prepared.domain
-    guarded: list[GuardedPolicy] = []
+    scenario, domain, seed = prepared.scenario, prepared.domain, prepared.scenario.seed
+    learned = arm.name in ("unguarded", "guarded")
+    system = stress.on_system(prepared.system, context_of(prepared)) if stress.parts else prepared.system
 
-    def build(layout: Layout) -> Any:
-        if arm.name not in ("unguarded", "guarded"):
-            return domain.make_heuristic(scenario.fallback, prepared.system, seed, arm.tie_seed)
-        policy = domain.make_policy(arm.policy, prepared.system, seed)
-        if arm.guard is None:
-            return policy
-        fallback = domain.make_heuristic(scenario.fallback, prepared.system, seed, arm.tie_seed)
-        guarded.append(GuardedPolicy(policy, fallback, build_guard(arm.guard, layout), layout))
-        return guarded[0]
+    def fallback(_: Layout) -> Any:
+        return domain.make_heuristic(scenario.fallback, system, seed, arm.tie_seed)
+
+    def policy(_: Layout) -> Any:
+        if isolate_s is not None:
+            return isolated(arm.policy, system, seed, isolate_s)
+        return domain.make_policy(arm.policy, system, seed)
+
+    def guard(policy: Any, behind: Any, layout: Layout) -> GuardedPolicy:
+        assert arm.guard is not None
+        last_rung, digest = domain.make_last_rung(system), getattr(policy, "policy_hash", "") or ""
+        return GuardedPolicy(policy, behind, build_guard(arm.guard, layout), layout, last_rung, digest)
 
     def shadow(_: Layout) -> Any:
-        return domain.make_heuristic(scenario.fallback, prepared.system, seed)
+        return domain.make_heuristic(scenario.fallback, system, seed)
 
-    run = replay(
-        prepared.system,
-        prepared.trace,
-        build,
-        scenario.objective,
-        measured=prepared.measured,
-        seed=seed,
+    done = run_stressed(
+        prepared,
+        stress,
+        fallback=fallback,
+        policy=policy if learned else None,
+        guard=guard if learned and arm.guard is not None else None,
         shadow=shadow if arm.name == "unguarded" else None,
+        isolate_s=isolate_s,
     )
+    run, prepared = done.run, done.prepared
+    guarded = [done.decider] if isinstance(done.decider, GuardedPolicy) else []
     timing = asdict(run.timing)
     if run.failure is not None:
         if arm.name != "unguarded":
@@ -108,10 +123,13 @@ def run_arm(prepared: Prepared, arm: Arm) -> ArmResult:
     entry: dict[str, Any] = {domain.items: len(prepared.trace), **domain.metrics(results, scenario.objective)}
     if arm.name == "unguarded":
         entry["differs_from_fallback"] = run.decisions.differing_share()
-    for policy in guarded:
-        entry["availability"] = policy.availability
-        entry["interventions"] = dict(sorted(policy.interventions.items()))
-        entry["differs_from_fallback"] = policy.difference
+    for behind in guarded:
+        entry["availability"] = behind.availability
+        entry["interventions"] = dict(sorted(behind.interventions.items()))
+        entry["differs_from_fallback"] = behind.difference
+    decisions = None
+    if guarded and arm.guard is not None:
+        decisions = dump_decisions(guarded[0], arm.guard, run.decisions.item, domain)
     measured = np.asarray(results.measured)
     finish_s = np.asarray(results.finish_s)
     sojourn_s = finish_s - np.asarray(results.arrival_s)
@@ -125,7 +143,7 @@ def run_arm(prepared: Prepared, arm: Arm) -> ArmResult:
         last_end_s=_largest(finish_s[measured]),
         curve=Curve(np.asarray(results.arrival_s)[measured], domain.headline(results)[measured]),
         results_parquet=dump_parquet(domain.result_columns(results)),
-        decisions_parquet=dump_table(guarded[0].recorder.to_table()) if guarded else None,
+        decisions_parquet=decisions,
         guard_states=_open_spans(guarded[0], float(prepared.trace.arrival_s[-1])) if guarded else (),
     )
 

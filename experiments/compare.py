@@ -19,6 +19,8 @@ from .provenance import source_hash, versions
 from .report.figure import draw_comparison
 from .report.run_folder import MARKER_KEY, dump_json
 from .scenario import Prepared, Scenario, check, cut_window, prepare
+from .scenarios import NO_STRESS, Stress, stressed
+from .scenarios.record import stress_entry, stress_notes, stress_title
 from .splits import cut_split, gap_note
 
 MAIN_ARMS = ("fallback", "unguarded", "guarded")
@@ -61,7 +63,7 @@ class Comparison:
                 {arm.name: arm.curve for arm in self.arms if arm.name in MAIN_ARMS and arm.curve is not None},
                 by_name["guarded"].guard_states,
                 domain.headline_limit(self.prepared.scenario.objective, self.prepared.system),
-                _title(self.prepared),
+                _title(self.prepared) + stress_title(self.run),
                 domain.report.figure,
             ),
         }
@@ -79,6 +81,9 @@ def compare(
     policy: str = "bundled",
     *,
     placebo: int = 0,
+    guard_file: Path | None = None,
+    stress: Stress = NO_STRESS,
+    isolate_s: float | None = None,
     workers: int = 1,
     command: Sequence[str] = (),
     say: Callable[[str], None] = lambda _: None,
@@ -92,6 +97,9 @@ def compare(
             trace and the whole of it is given, else ``all``.
         policy: What ``--policy`` takes.
         placebo: How many times to run the fallback against itself with other tie-breaks.
+        guard_file: The guard, in YAML or JSON; None for the policy folder's, else the domain's.
+        stress: What goes wrong in every arm; the guard is calibrated without it.
+        isolate_s: Seconds of wall time a decision for the policy in a process of its own; None for this process.
         workers: Most processes at once; it changes no result.
         command: The command line for ``run.json``, without paths.
         say: Told in a few words what is going on.
@@ -108,7 +116,9 @@ def compare(
     split = scenario.split or ("test" if seen and scenario.window_s is None else "all")
     scenario = scenario.model_copy(update={"split": split})
     prepared = prepare(trace, scenario, say)
+    thresholds = guard_thresholds(policy, prepared.system, guard_file)
     workers = workers if len(prepared.trace) > SMALL_TRACE else 1
+    stressed(prepared, stress)  # says what has no meaning here before the calibration takes its time
 
     capacity_per_s = domain.capacity_per_s(prepared, cut_split(window, split, domain.margins), say)
     jobs = calibration_jobs(window, prepared.system, scenario, prepared.change, capacity_per_s)
@@ -123,14 +133,17 @@ def compare(
     on_progress(0, total)
     say("calibrating the guard on the validation part")
     outcomes = run_jobs(run_calibration, jobs, workers, one_more)
-    guard = calibrated(guard_thresholds(policy, prepared.system), capacity_per_s, outcomes)
+    guard = calibrated(thresholds, capacity_per_s, outcomes)
     say("replaying")
     arms = [Arm("fallback", policy), Arm("unguarded", policy), Arm("guarded", policy, guard)]
     arms += [Arm(f"placebo-{k}", policy, tie_seed=k) for k in range(1, placebo + 1)]
-    results = tuple(run_jobs(partial(run_arm, prepared), arms, workers, one_more))
+    results = tuple(run_jobs(partial(run_arm, prepared, stress=stress, isolate_s=isolate_s), arms, workers, one_more))
     summary = _summarize(prepared, described, results)
     run = _describe_run(prepared, described, guard, capacity_per_s, placebo, command)
-    return Comparison(prepared, summary, results, run)
+    under = stress_entry(prepared, stress, isolate_s)
+    summary |= under
+    summary["notes"] += stress_notes(prepared, stress, isolate_s)
+    return Comparison(prepared, summary, results, run | under)
 
 
 def _summarize(prepared: Prepared, described: Mapping[str, Any], arms: Sequence[ArmResult]) -> dict[str, Any]:

@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ..policies.guards import GuardConfig
+from ..policies.learning.executed_actions import LearnFrom
+
 
 @dataclass(frozen=True, slots=True)
 class TrainingOptions:
@@ -24,6 +27,10 @@ class TrainingOptions:
         window_items: Longest stretch, in items of the trace.
         steps: Environment steps of the algorithms that learn step by step.
         workers: Processes that replay; they change no result.
+        guarded: Train behind a guard, and select and report behind it too.
+        guard: Its thresholds, None for the domain's own; what a guard has to measure is measured on the train part.
+        learn_from: Which action of a decision behind a guard is learned from; None for the algorithm's own default.
+        violation_limit: Share of missed objectives that ``ppo-lagrangian`` enforces; None for the fallback's own.
     """
 
     algorithm: str = "cem"
@@ -37,6 +44,10 @@ class TrainingOptions:
     window_items: int = 12_000
     steps: int = 500_000
     workers: int = 1
+    guarded: bool = False
+    guard: GuardConfig | None = None
+    learn_from: LearnFrom | None = None
+    violation_limit: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

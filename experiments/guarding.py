@@ -1,8 +1,9 @@
-"""The guard of a comparison: the policy folder's thresholds or the defaults, with the breaker's reference measured.
+"""The guard of a comparison: the policy folder's thresholds or the defaults, with what must be measured measured.
 
 The outcome breaker compares violations with the fallback's own share of them at that load. That share belongs to a
 system and a trace, so it is measured by replaying the fallback alone over the trace's validation part, a little below,
-at and above the load that is asked for.
+at and above the load that is asked for. Where a guard lists ``novelty``, or ranges for ``plausibility``, the same
+replays say what observations are like.
 """
 
 from __future__ import annotations
@@ -13,7 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from ..envs.common import Layout
-from ..policies.guards import BreakerConfig, GuardConfig, ReferenceCalibrator, reference_curve
+from ..policies.guards import (
+    BreakerConfig,
+    CheckModel,
+    GuardConfig,
+    NoveltyCalibrator,
+    NoveltyConfig,
+    ObservedSample,
+    PlausibilityConfig,
+    ReferenceCalibrator,
+    fit_novelty,
+    fit_ranges,
+    load_guard,
+    reference_curve,
+)
 from ..traces.errors import HandrailError
 from .domains import domain_named, domain_of
 from .load import RateChange
@@ -40,27 +54,48 @@ class CalibrationJob:
     capacity_per_s: float
 
 
-def guard_thresholds(policy_spec: str, system: Any) -> GuardConfig:
-    """The guard of a policy folder (its ``guard.json``), or the default of the system's domain, fitted to the system.
+@dataclass(frozen=True, slots=True)
+class CalibrationRun:
+    """What one calibration replay showed.
+
+    Attributes:
+        loads: Load that each outcome is charged at.
+        violated: Whether each outcome missed its objective.
+        layout: Layout of the observations.
+        sample: What was observed.
+    """
+
+    loads: list[float]
+    violated: list[bool]
+    layout: Layout
+    sample: ObservedSample
+
+
+def guard_thresholds(policy_spec: str, system: Any, guard_file: Path | None = None) -> GuardConfig:
+    """The guard in a file, else that of a policy folder (``guard.json``), else the default of the system's domain.
+
+    It is fitted to the system.
+
+    Args:
+        policy_spec: What ``--policy`` takes.
+        system: What the trace is replayed on.
+        guard_file: What ``--guard`` takes: a guard in YAML or JSON.
 
     Raises:
         HandrailError: The file cannot be read, or is no guard config.
     """
     domain = domain_of(system)
     folder = domain.bundled_folder if policy_spec == BUNDLED else Path(policy_spec)
-    path = folder / GUARD_FILE
-    if not path.is_file():
+    path = guard_file if guard_file is not None else folder / GUARD_FILE
+    if guard_file is None and not path.is_file():
         return domain.fit_guard(domain.default_guard(system), system)
-    try:
-        return domain.fit_guard(GuardConfig.from_json(path.read_text(encoding="utf-8"), str(path)), system)
-    except (OSError, UnicodeDecodeError) as error:
-        raise HandrailError(f"{path}: cannot be read ({error}); restore it or remove it") from None
+    return domain.fit_guard(load_guard(path), system)
 
 
 def calibration_jobs(
     window: Any, system: Any, scenario: Scenario, change: RateChange, capacity_per_s: float
 ) -> list[CalibrationJob]:
-    """The replays that calibrate the breaker.
+    """The replays that calibrate the guard.
 
     Args:
         window: The window of the trace that is split, at its own rate.
@@ -80,38 +115,45 @@ def calibration_jobs(
     return [CalibrationJob(system, trace.head(CALIBRATION_ITEMS), scenario, capacity_per_s) for trace in traces]
 
 
-def run_calibration(job: CalibrationJob) -> tuple[list[float], list[bool]]:
-    """Load and violation of each outcome of one calibration replay."""
+def run_calibration(job: CalibrationJob) -> CalibrationRun:
+    """Outcomes and observations of one calibration replay."""
     domain = domain_named(job.scenario.domain)
-    made: list[ReferenceCalibrator] = []
+    made: list[tuple[Layout, ReferenceCalibrator, NoveltyCalibrator]] = []
 
-    def build(layout: Layout) -> ReferenceCalibrator:
+    def build(layout: Layout) -> NoveltyCalibrator:
         fallback = domain.make_heuristic(job.scenario.fallback, job.system, job.scenario.seed)
-        calibrator = ReferenceCalibrator(
+        reference = ReferenceCalibrator(
             fallback, layout, load_field=domain.load_field, capacity_per_s=job.capacity_per_s
         )
-        made.append(calibrator)
-        return made[0]
+        made.append((layout, reference, NoveltyCalibrator(reference, layout, seed=job.scenario.seed)))
+        return made[0][2]
 
     replay(job.system, job.trace, build, job.scenario.objective, measured=whole_window(), seed=job.scenario.seed)
-    return list(made[0].loads), [bool(x) for x in made[0].violated]
+    layout, reference, observed = made[0]
+    return CalibrationRun(list(reference.loads), [bool(x) for x in reference.violated], layout, observed.sample())
 
 
-def calibrated(
-    config: GuardConfig, capacity_per_s: float, outcomes: Sequence[tuple[list[float], list[bool]]]
-) -> GuardConfig:
-    """``config`` with its breaker's reference taken from the fallback's own outcomes.
+def calibrated(config: GuardConfig, capacity_per_s: float, runs: Sequence[CalibrationRun]) -> GuardConfig:
+    """``config`` with what is measured taken from the fallback's own runs.
 
-    A config without a breaker stays as it is; so does one for which no outcome is known.
+    These are the breaker's reference, the model of novelty (unless it has one) and the ranges of plausibility (unless
+    they are given). A breaker for which no outcome is known stays as it is.
+
+    Raises:
+        HandrailError: There are too few observations for what the guard lists.
     """
-    loads = [load for part, _ in outcomes for load in part]
-    violated = [bad for _, part in outcomes for bad in part]
-    if not loads:
-        return config
+    loads = [load for run in runs for load in run.loads]
+    violated = [bad for run in runs for bad in run.violated]
+    samples = [run.sample for run in runs]
 
-    def with_reference(breaker: BreakerConfig) -> BreakerConfig:
-        at, shares = reference_curve(loads, violated, window_outcomes=breaker.window_outcomes)
-        return breaker.model_copy(update={"capacity_per_s": capacity_per_s, "loads": at, "shares": shares})
+    def measured(check: CheckModel) -> CheckModel:
+        if isinstance(check, BreakerConfig) and loads:
+            at, shares = reference_curve(loads, violated, window_outcomes=check.window_outcomes)
+            return check.model_copy(update={"capacity_per_s": capacity_per_s, "loads": at, "shares": shares})
+        if runs and isinstance(check, NoveltyConfig) and check.model is None:
+            return fit_novelty(check, runs[0].layout, samples)
+        if runs and isinstance(check, PlausibilityConfig) and not check.range_low:
+            return fit_ranges(check, runs[0].layout, samples)
+        return check
 
-    checks = tuple(with_reference(c) if isinstance(c, BreakerConfig) else c for c in config.checks)
-    return config.model_copy(update={"checks": checks})
+    return config.model_copy(update={"checks": tuple([measured(check) for check in config.checks])})

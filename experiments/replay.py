@@ -11,6 +11,7 @@ import sys
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import inf
 from time import perf_counter_ns
 from typing import Any
 
@@ -46,7 +47,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why and where an unguarded policy ended its run: it raised, or its action was no legal one."""
+    """Why and where an unguarded policy ended its run: it raised, acted illegally, or took for ever."""
 
     reason: str
     at_decision: int
@@ -133,6 +134,7 @@ def run_policy(
     state = shadow_state = None
     predict, advance, apply = policy.predict, simulator.advance, simulator.apply
     notify = getattr(policy, "notify", None)
+    watch = getattr(policy, "watch", None)
     number = 0
 
     began = perf_counter_ns()
@@ -144,6 +146,8 @@ def run_policy(
         observation = observer(point)
         ended = perf_counter_ns()
         observing += ended - began
+        if watch is not None:
+            watch(point)
         try:
             if notify is not None:
                 outcomes = tuple([judge(outcome) for outcome in point.outcomes])
@@ -159,6 +163,10 @@ def run_policy(
         if complaint or not (0 <= action < len(mask) and mask[action]):
             failure = Failure(f"illegal action {proposal!r}" + (f" ({complaint})" if complaint else ""), number)
             break
+        latency_s = getattr(policy, "latency_s", 0.0)
+        if not 0.0 <= latency_s < inf:
+            failure = Failure(f"a decision latency of {latency_s} s", number)
+            break
         if shadow is not None:
             began = ended
             shadow_action, shadow_state = shadow.predict(observation, shadow_state)
@@ -172,7 +180,7 @@ def run_policy(
             on_progress(point.now_s)
         number += 1
         began = perf_counter_ns()
-        apply(action, getattr(policy, "latency_s", 0.0))
+        apply(action, latency_s)
         point = advance()
         ended = perf_counter_ns()
         inside += ended - began
@@ -233,5 +241,8 @@ def replay(
     simulator = domain.simulator(system, trace, seed, measured_s)
     blind = shadow is None and not getattr(decider, "needs_observation", True)
     observer = UpObserver(layout) if blind else domain.observer(simulator)
+    bind = getattr(decider, "bind", None)
+    if bind is not None:  # a guard that plays actions forward needs the two that play them
+        bind(simulator, observer)
     other = shadow(layout) if shadow is not None else None
     return run_policy(simulator, observer, decider, domain.judge(objective), shadow=other, on_progress=on_progress)

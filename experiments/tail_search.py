@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..envs.common import Layout
+from ..policies.guards import GuardConfig, GuardedPolicy, build_guard
 from ..policies.learning.cem import Candidate
 from ..policies.learning.features import ScorerSearch
 from ..policies.network import Mlp, ReplicaScorer, scorer_shapes, unflatten
@@ -34,6 +35,21 @@ LOST_LOG_RATIO = 5.0
 
 
 @dataclass(frozen=True, slots=True)
+class Behind:
+    """A guard, fresh for every replay, and the heuristic that it falls back on."""
+
+    guard: GuardConfig
+    fallback: str
+
+    def around(self, policy: Any, system: Any, seed: int) -> GuardedPolicy:
+        """``policy`` behind the guard, for one replay on ``system``."""
+        domain = domain_of(system)
+        layout = domain.layout(system)
+        fallback, last_rung = domain.make_heuristic(self.fallback, system, seed), domain.make_last_rung(system)
+        return GuardedPolicy(policy, fallback, build_guard(self.guard, layout), layout, last_rung)
+
+
+@dataclass(frozen=True, slots=True)
 class TrafficWindow:
     """One stretch of traffic with the fallback's tails on it.
 
@@ -44,6 +60,7 @@ class TrafficWindow:
         objective: For policies that hear of outcomes.
         seed: Seed of the simulator.
         fallback_tails: The fallback's ``TAIL_QUANTILES``, as ``Domain.tails`` gives them.
+        behind: What stands between a network and the system; None where it decides alone.
     """
 
     system: Any
@@ -52,6 +69,11 @@ class TrafficWindow:
     objective: Any
     seed: int
     fallback_tails: NDArray[np.float64]
+    behind: Behind | None = None
+
+    def behind_guard(self, guard: GuardConfig | None, fallback: str) -> TrafficWindow:
+        """The same stretch with networks behind a guard; itself without one."""
+        return self if guard is None else replace(self, behind=Behind(guard, fallback))
 
 
 def window_score(ours: NDArray[np.float64], fallback: NDArray[np.float64]) -> float:
@@ -119,7 +141,14 @@ def score_on(window: TrafficWindow, network: ReplicaScorer | Mlp) -> float:
 
 
 def replay_network(window: TrafficWindow, network: ReplicaScorer | Mlp, fallback: str | None = None) -> ReplayRun:
-    """Replay a network; with ``fallback``, record what that heuristic would have chosen at each decision."""
+    """Replay a network, behind the window's guard if it has one.
+
+    With ``fallback``, record what that heuristic would have chosen at each decision.
+    """
+
+    def acting(_: Layout) -> Any:
+        alone = _Acting(network)
+        return alone if window.behind is None else window.behind.around(alone, window.system, window.seed)
 
     def shadow(_: Layout) -> Any:
         assert fallback is not None
@@ -128,7 +157,7 @@ def replay_network(window: TrafficWindow, network: ReplicaScorer | Mlp, fallback
     return replay(
         window.system,
         window.trace,
-        lambda _: _Acting(network),
+        acting,
         window.objective,
         measured=window.measured,
         seed=window.seed,

@@ -15,17 +15,23 @@ import numpy as np
 
 from ..policies import save_policy
 from ..policies.card import TrainingCard
+from ..policies.learning.tally import TrainingTally
 from ..policies.parallel import ordered_map
 from ..traces.errors import HandrailError
 from .domains import domain_named
 from .finalists import TrainingOptions
+from .guarded_training import check_options, ready
+from .guarding import GUARD_FILE
 from .provenance import source_hash
 from .replay import replay
 from .scenario import Prepared, Scenario, cut_window, prepare
-from .tail_search import NetworkScore, TrafficWindow, replay_network, traffic_windows
+from .tail_search import Behind, NetworkScore, TrafficWindow, replay_network, traffic_windows
 
 VALIDATION_WINDOWS = 2
 """Stretches of the validation part, each with its own random shifts."""
+
+LEARNED, GUARDED = "learned", "learned, guarded"
+"""The trained policy among what the test part is replayed under: alone, and behind the guard of its training."""
 
 WORK_FOLDER = "training"
 """Subfolder of the policy folder for checkpoint and TensorBoard events."""
@@ -39,11 +45,15 @@ class TrainingReport:
         label: Which of the finalists was chosen.
         validation_scores: Score of each finalist on validation by label, 0 = the fallback, lower is better.
         differs_from_fallback: Share of the test part's decisions in which the policy chose otherwise.
-        test: Metrics on the test part by policy: the learned one under ``learned``, then every heuristic.
+        test: Metrics on the test part by policy: the learned one under ``learned``, then (if it was trained behind a
+            guard) behind that guard under ``learned, guarded``, then every heuristic.
         fallback: The heuristic that scores are relative to.
         trained_load: What was done to the rate of the train part, in words.
         test_load: The same for the test part.
         setting: What a reader must know of the scenario itself.
+        during: What the training did to the system that it explored on, by name (see ``TrainingTally``); None where
+            nothing was explored step by step.
+        guarded: Whether it was trained, selected and reported behind a guard.
     """
 
     label: str
@@ -54,6 +64,8 @@ class TrainingReport:
     trained_load: str
     test_load: str
     setting: tuple[str, ...] = ()
+    during: dict[str, int | float] | None = None
+    guarded: bool = False
 
     @property
     def notes(self) -> list[str]:
@@ -73,6 +85,8 @@ class TrainingReport:
             "differs_from_fallback": self.differs_from_fallback,
             "fallback_policy": self.fallback,
             "test": self.test,
+            "during_training": self.during,
+            "guarded": self.guarded,
             "notes": self.notes,
         }
 
@@ -105,12 +119,16 @@ def train_policy(
     domain = domain_named(scenario.domain)
     if options.algorithm not in domain.algorithms:
         raise HandrailError(f"--algo {options.algorithm!r} is unknown; choose one of {', '.join(domain.algorithms)}")
+    check_options(options)
     parts = {
         split: prepare(trace, scenario.model_copy(update={"split": split}), say)
         for split in ("train", "validation", "test")
     }
     window = cut_window(trace, scenario)
     train_seed, validation_seed = (int(s.generate_state(1)[0]) for s in np.random.SeedSequence(options.seed).spawn(2))
+    readied = ready(options, window, parts["train"], say)
+    options, tally = readied.options, TrainingTally()
+    behind = Behind(options.guard, scenario.fallback) if options.guard is not None else None
     finalists = domain.finalists(
         options,
         window,
@@ -120,12 +138,14 @@ def train_policy(
         seed=train_seed,
         say=say,
         on_progress=on_progress,
+        tally=tally,
     )
 
     say("selecting on validation")
     validation = traffic_windows(
         window, parts["validation"], scenario.fallback, n=VALIDATION_WINDOWS, seed=validation_seed
     )
+    validation = [drawn.behind_guard(options.guard, scenario.fallback) for drawn in validation]
     scores: dict[str, float] = {}
     with ordered_map(NetworkScore(tuple(validation)), options.workers) as score:
         for finalist, value in zip(finalists, score([f.network for f in finalists]), strict=True):
@@ -134,7 +154,7 @@ def train_policy(
     chosen = min(finalists, key=lambda f: scores[f.label])
 
     say("replaying the test part under the policy and every heuristic")
-    test, differs = _test(parts["test"], chosen.network, options.workers, on_progress)
+    test, differs = _test(parts["test"], chosen.network, behind, options.workers, on_progress)
     report = TrainingReport(
         chosen.label,
         scores,
@@ -144,6 +164,8 @@ def train_policy(
         parts["train"].change.sentence(),
         parts["test"].change.sentence(),
         tuple(domain.notes(parts["test"])),
+        _during(tally, readied.fallback_share),
+        options.guarded,
     )
     save_policy(
         out,
@@ -165,30 +187,40 @@ def train_policy(
         metrics={
             "validation": {"score": scores[chosen.label], "windows": len(validation), "finalists": len(finalists)},
             "test": _card_metrics(report, parts["test"]),
+            **({} if report.during is None else {"training": report.during}),
         },
     )
+    if options.guard is not None:
+        (out / GUARD_FILE).write_text(options.guard.to_json(), encoding="utf-8")
     return report
 
 
 @dataclass(frozen=True, slots=True)
 class _TestReplay:
-    """Replays the test part under a network (given) or a heuristic (by name); picklable."""
+    """Replays the test part under the network, alone or guarded, or under a heuristic, by name; picklable."""
 
     prepared: Prepared
     network: Any
+    behind: Behind | None
 
-    def __call__(self, heuristic: str | None) -> tuple[dict[str, Any], float | None]:
+    def __call__(self, name: str) -> tuple[dict[str, Any], float | None]:
         prepared, scenario = self.prepared, self.prepared.scenario
-        if heuristic is None:
+        if name in (LEARNED, GUARDED):
             window = TrafficWindow(
-                prepared.system, prepared.trace, prepared.measured, scenario.objective, scenario.seed, np.empty(0)
+                prepared.system,
+                prepared.trace,
+                prepared.measured,
+                scenario.objective,
+                scenario.seed,
+                np.empty(0),
+                self.behind if name == GUARDED else None,
             )
             run = replay_network(window, self.network, scenario.fallback)
         else:
             run = replay(
                 prepared.system,
                 prepared.trace,
-                heuristic,
+                name,
                 scenario.objective,
                 measured=prepared.measured,
                 seed=scenario.seed,
@@ -197,21 +229,21 @@ class _TestReplay:
 
 
 def _test(
-    prepared: Prepared, network: Any, workers: int, on_progress: Callable[[float, float], None]
+    prepared: Prepared, network: Any, behind: Behind | None, workers: int, on_progress: Callable[[float, float], None]
 ) -> tuple[dict[str, dict[str, Any]], float]:
-    names = [None, *prepared.domain.rivals(prepared.system)]
+    names = [LEARNED, *([] if behind is None else [GUARDED]), *prepared.domain.rivals(prepared.system)]
     metrics: dict[str, dict[str, Any]] = {}
     differs = 0.0
-    with ordered_map(_TestReplay(prepared, network), workers) as run:
+    with ordered_map(_TestReplay(prepared, network, behind), workers) as run:
         for name, (found, share) in zip(names, run(names), strict=True):
-            metrics[name or "learned"] = found
-            differs = share if name is None and share is not None else differs
+            metrics[name] = found
+            differs = share if name == LEARNED and share is not None else differs
             on_progress(len(metrics), len(names))
     return metrics, differs
 
 
 def _card_metrics(report: TrainingReport, test: Prepared) -> dict[str, bool | int | float | str | None]:
-    learned, fallback = report.test["learned"], report.test[report.fallback]
+    learned, fallback = report.test[LEARNED], report.test[report.fallback]
     measured = f"measured_{test.domain.items}"
     out: dict[str, bool | int | float | str | None] = {
         "differs_from_fallback": report.differs_from_fallback,
@@ -221,7 +253,17 @@ def _card_metrics(report: TrainingReport, test: Prepared) -> dict[str, bool | in
     for metric, key in test.domain.report.training:
         out[f"{metric}.{key}"] = learned[metric][key]
         out[f"{metric}.{key}.fallback"] = fallback[metric][key]
+        if GUARDED in report.test:
+            out[f"{metric}.{key}.guarded"] = report.test[GUARDED][metric][key]
     return out
+
+
+def _during(tally: TrainingTally, fallback_share: float | None) -> dict[str, int | float] | None:
+    """What the tally holds, beside the fallback's own share of missed objectives where that was measured."""
+    if tally.decisions == 0:
+        return None
+    measured = {} if fallback_share is None else {"violations_per_1000_fallback": 1000.0 * fallback_share}
+    return {**tally.to_json(), **measured}
 
 
 def _fingerprint(trace: Any, scenario: Scenario, options: TrainingOptions) -> str:

@@ -80,7 +80,7 @@ class TrainingCard(_Strict):
 
     trace: str
     trace_sha256: Sha256
-    algorithm: Literal["cem", "ppo", "dqn", "maskable-ppo", "bandit"]
+    algorithm: Literal["cem", "ppo", "dqn", "ppo-lagrangian", "bc-residual", "maskable-ppo", "bandit"]
     seed: int
     settings: dict[str, Scalar | tuple[Scalar, ...]] = {}
     command: str = ""

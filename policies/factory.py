@@ -8,9 +8,9 @@ from typing import Any
 from ..envs.common import Layout
 from ..traces.errors import HandrailError
 from . import sabotage
-from .artifact import CARD_FILE, LearnedPolicy, load_policy
+from .artifact import CARD_FILE, load_policy
 from .domains import DOMAIN_FOLDERS, Domain
-from .heuristics import Heuristic, heuristics_of, make_heuristic
+from .heuristics import heuristics_of, make_heuristic
 
 
 def bundled_folder(domain: Domain = "llm") -> Path:
@@ -18,9 +18,7 @@ def bundled_folder(domain: Domain = "llm") -> Path:
     return Path(__file__).parent / "pretrained" / DOMAIN_FOLDERS[domain]
 
 
-def make_policy(
-    spec: str | Path, layout: Layout, seed: int = 0, domain: Domain = "llm", **settings: Any
-) -> LearnedPolicy | Heuristic | sabotage.NotANumber:
+def make_policy(spec: str | Path, layout: Layout, seed: int = 0, domain: Domain = "llm", **settings: Any) -> Any:
     """Build the policy that ``spec`` names: ``bundled``, a heuristic, ``sabotage:KIND`` or a policy folder.
 
     A name goes before a folder of the same name; write ``./NAME`` for the folder. ``settings`` are those of the
@@ -45,5 +43,5 @@ def make_policy(
     raise HandrailError(
         f"--policy {text or repr(text)}: no such policy folder, and no policy of that name; choose a folder that holds "
         f"{CARD_FILE}, "
-        f"bundled, {', '.join(heuristics)}, or {sabotage.PREFIX}{'|'.join(sabotage.SABOTAGES)}"
+        f"bundled, {', '.join(heuristics)}, or {sabotage.PREFIX}{'|'.join(sabotage.KINDS)}"
     )

@@ -1,6 +1,14 @@
 """Cluster scheduling: a SimPy model of machines with GPUs and of the queue before them, and scheduling over it."""
 
-from .config import ClusterConfig, Faults, MachineGroup, MachineOutage, Preemption
+from .config import (
+    ClusterConfig,
+    Faults,
+    MachineGroup,
+    MachineOutage,
+    MachineSlowdown,
+    Preemption,
+    ProcessorOutage,
+)
 from .demand import Demand
 from .layout import GLOBAL_FIELDS, SLOT_FIELDS, layout_for
 from .observer import SchedulerObserver
@@ -23,8 +31,10 @@ __all__ = [
     "Faults",
     "MachineGroup",
     "MachineOutage",
+    "MachineSlowdown",
     "Outcome",
     "Preemption",
+    "ProcessorOutage",
     "SchedulerObserver",
     "layout_for",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from math import exp
 
 from .jobs import JobTable
@@ -19,10 +20,16 @@ class ArrivingLoad:
         self._load = 0.0
         self._at_s = 0.0
 
+    def fork(self, jobs: JobTable) -> ArrivingLoad:
+        """The same load, of a forked replay's jobs."""
+        twin = copy(self)
+        twin._jobs = jobs
+        return twin
+
     def add(self, row: int) -> None:
         """Job ``row`` has arrived; in the order of arrival."""
         jobs = self._jobs
-        at_s = float(jobs.arrival_s[row])
+        at_s = jobs.arrival_of[row]
         work = float(jobs.estimate_s[row]) * jobs.size_of[row]
         self._load = self._load * exp((self._at_s - at_s) / SPAN_S) + work * self._scale
         self._at_s = at_s

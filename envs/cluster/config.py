@@ -55,14 +55,49 @@ class MachineOutage(_Strict):
         return self
 
 
+class MachineSlowdown(_Strict):
+    """Work on one machine proceeds at 1 / ``factor`` in [start_s, end_s), in simulated seconds."""
+
+    machine: int = Field(ge=0)
+    start_s: float = Field(ge=0)
+    end_s: float
+    factor: float = Field(ge=1, description="by which work takes longer; of overlapping ones the largest counts")
+
+    @model_validator(mode="after")
+    def _ends_after_start(self) -> Self:
+        if not self.end_s > self.start_s:
+            raise ValueError("end_s must be after start_s")
+        return self
+
+
+class ProcessorOutage(_Strict):
+    """So many of the interchangeable processors are gone in [start_s, end_s), in simulated seconds."""
+
+    start_s: float = Field(ge=0)
+    end_s: float
+    processors: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _ends_after_start(self) -> Self:
+        if not self.end_s > self.start_s:
+            raise ValueError("end_s must be after start_s")
+        return self
+
+
 class Faults(_Strict):
     """What goes wrong. Everything random is drawn from streams of the simulator's seed, one a kind.
 
     A machine failure ends the jobs on it; they go back to the queue and resume from their last checkpoint. A job's own
-    failure costs it a uniform share of what was left, back to its last checkpoint too.
+    failure costs it a uniform share of what was left, back to its last checkpoint too. Where processors go away, the
+    jobs that started last are stopped, as by a machine failure, until the others fit on what is left.
+
+    A job on several machines runs at the pace of the slowest. A slowdown shows to nobody but by ends that come late;
+    restoring a checkpoint takes as long as ever, and limits of run time are not extended.
     """
 
     outages: tuple[MachineOutage, ...] = ()
+    slowdowns: tuple[MachineSlowdown, ...] = ()
+    processor_outages: tuple[ProcessorOutage, ...] = ()
     machine_mtbf_s: float | None = Field(default=None, gt=0, description="mean up time of a machine, exponential [s]")
     machine_repair_s: float = Field(default=3600.0, gt=0, description="mean repair time, exponential [s]")
     job_failure_probability: float = Field(default=0.0, ge=0, le=1, description="of each attempt")
@@ -117,13 +152,32 @@ class ClusterConfig(_Strict):
             raise ValueError(f"{self.discipline} preempts; it goes with backfill none and protocol standard")
         if self.discipline in PREEMPTIVE and not self.queueing:
             raise ValueError(f"{self.discipline} preempts; what it preempts needs a queue")
-        if self.processors is not None and (self.faults.outages or self.faults.machine_mtbf_s is not None):
-            raise ValueError("interchangeable processors have no machines to fail; give groups of machines")
-        n_machines = sum(group.machines for group in self.groups)
-        for outage in self.faults.outages:
-            if outage.machine >= n_machines:
-                raise ValueError(f"faults.outages names machine {outage.machine} of {n_machines}")
+        self._check_faults()
         return self
+
+    def _check_faults(self) -> None:
+        faults = self.faults
+        if self.processors is not None:
+            if faults.outages or faults.machine_mtbf_s is not None:
+                raise ValueError("interchangeable processors have no machines to fail; use faults.processor_outages")
+            if faults.slowdowns:
+                raise ValueError("interchangeable processors have no machines to slow down; give groups of machines")
+            self._check_processor_outages(self.processors)
+            return
+        if faults.processor_outages:
+            raise ValueError("faults.processor_outages is for interchangeable processors; use faults.outages")
+        n_machines = sum(group.machines for group in self.groups)
+        for name, listed in (("outages", faults.outages), ("slowdowns", faults.slowdowns)):
+            for entry in listed:
+                if entry.machine >= n_machines:
+                    raise ValueError(f"faults.{name} names machine {entry.machine} of {n_machines}")
+
+    def _check_processor_outages(self, processors: int) -> None:
+        for outage in self.faults.processor_outages:
+            at_s = outage.start_s  # what is gone grows at starts alone
+            gone = sum(o.processors for o in self.faults.processor_outages if o.start_s <= at_s < o.end_s)
+            if gone > processors:
+                raise ValueError(f"faults.processor_outages take {gone} of {processors} processors at {at_s:g} s")
 
     @classmethod
     def parse(cls, **values: Any) -> Self:

@@ -6,7 +6,8 @@ Costs use true run times. They are the trainer's signal, never part of an observ
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from array import array
+from copy import copy
+from typing import Self
 
 from ...traces import JobTrace
 
@@ -29,6 +30,10 @@ class CostMeter(ABC):
         self._first = first_row
         self._at_s = 0.0
         self._total = 0.0
+
+    def fork(self) -> Self:
+        """The meter of a forked replay."""
+        return copy(self)
 
     def total(self, now_s: float) -> float:
         """The cost of all that happened by ``now_s``, which must not go back."""
@@ -75,16 +80,22 @@ class _Waiting(CostMeter):
     def __init__(self, trace: JobTrace, first_row: int = 0) -> None:
         super().__init__(trace, first_row)
         self._waiting = 0
-        self._since_s = array("d", self._arrival_s)
-        self._waited_s = array("d", [0.0]) * len(self._arrival_s)
+        self._since_s: dict[int, float] = {}  # of waiting jobs
+        self._waited_s: dict[int, float] = {}  # of jobs that took machines and have not ended
+
+    def fork(self) -> Self:
+        twin = copy(self)
+        twin._since_s = self._since_s.copy()
+        twin._waited_s = self._waited_s.copy()
+        return twin
 
     def _queued(self, row: int, now_s: float) -> None:
         self._waiting += 1
-        self._since_s[row] = now_s - self._waited_s[row]
+        self._since_s[row] = now_s - self._waited_s.get(row, 0.0)
 
     def _started(self, row: int, now_s: float) -> None:
         self._waiting -= 1
-        self._waited_s[row] = now_s - self._since_s[row]
+        self._waited_s[row] = now_s - self._since_s.pop(row)
 
 
 class SlowdownCost(_Waiting):
@@ -113,7 +124,7 @@ class SlowdownCost(_Waiting):
 
     def _ended(self, row: int, now_s: float) -> None:
         rate = self._rate_of[row]
-        self._total += max(1.0, (now_s - self._arrival_s[row]) * rate) - self._waited_s[row] * rate
+        self._total += max(1.0, (now_s - self._arrival_s[row]) * rate) - self._waited_s.pop(row) * rate
 
 
 class WaitTailCost(_Waiting):
@@ -135,11 +146,12 @@ class WaitTailCost(_Waiting):
         self._sum_since_s += self._since_s[row]
 
     def _started(self, row: int, now_s: float) -> None:
+        since_s = self._since_s[row]
         super()._started(row, now_s)
-        self._sum_since_s = self._sum_since_s - self._since_s[row] if self._waiting else 0.0
+        self._sum_since_s = self._sum_since_s - since_s if self._waiting else 0.0
 
     def _ended(self, row: int, now_s: float) -> None:
-        pass
+        del self._waited_s[row]
 
 
 class CompletionCost(CostMeter):
@@ -148,6 +160,11 @@ class CompletionCost(CostMeter):
     def __init__(self, trace: JobTrace, first_row: int = 0) -> None:
         super().__init__(trace, first_row)
         self._inside: set[int] = set()
+
+    def fork(self) -> Self:
+        twin = copy(self)
+        twin._inside = self._inside.copy()
+        return twin
 
     def _accrued(self, from_s: float, to_s: float) -> float:
         return len(self._inside) * (to_s - from_s) / HOUR_S

@@ -9,13 +9,16 @@ machine's fragment F is the mean over typical tasks, weighted by how often they 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .machine_columns import Changes, MachineColumns
 from .machine_task import Task
+
+if TYPE_CHECKING:
+    from .machine_index import MachineIndex
 
 Ints = NDArray[np.int64]
 
@@ -48,8 +51,12 @@ class TypicalTasks:
         self._look()
 
     def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        twin = memo[id(self)] = self.fork()
+        return twin
+
+    def fork(self) -> Self:
+        """Independent counts that are the same."""
         twin = object.__new__(type(self))
-        memo[id(self)] = twin
         twin.__dict__.update(self.__dict__)  # the arrays are never written to
         twin._counts = dict(self._counts)
         return twin
@@ -112,6 +119,17 @@ class FragmentMeter:
         self._machines: MachineColumns | None = None
         self._version = -1
         self._fragment = np.empty(0, np.int64)
+
+    def fork(
+        self, typical: TypicalTasks, before: MachineColumns | MachineIndex, after: MachineColumns | MachineIndex
+    ) -> FragmentMeter:
+        """A meter with what this one has worked out, of ``typical``, and of ``after`` in the place of ``before``."""
+        twin = FragmentMeter(typical)
+        twin._changes = self._changes.fork()
+        twin._machines = after if self._machines is before else self._machines  # type: ignore[assignment]
+        twin._version = self._version
+        twin._fragment = self._fragment.copy()
+        return twin
 
     def fragment(self, machines: MachineColumns) -> Ints:
         """F times the typical tasks' weight, in milli-GPU, (n,); not to be written to."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from copy import copy
+from typing import Self
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,8 +18,6 @@ from .simulator import ClusterSimulator, DecisionPoint
 
 class GroupObserver:
     """Observation of a decision on a job's group, float32 of shape (layout.size,).
-
-    Attach it before the simulator's first `advance`.
 
     Raises:
         HandrailError: The simulator does not ask for groups.
@@ -40,6 +41,17 @@ class GroupObserver:
         self._twice: dict[Demand, Demand] = {}
         self._load = ArrivingLoad(self._state.jobs, self._pool.size)
         self._arrived = 0
+
+    def fork(self, simulator: ClusterSimulator) -> Self:
+        """The observer of a fork of this one's simulator, made while that stands where the fork does."""
+        assert isinstance(simulator.pool, GroupPool)
+        self._take_arrivals()
+        twin = copy(self)
+        twin._simulator = simulator
+        twin._state = simulator.state
+        twin._pool = simulator.pool
+        twin._load = self._load.fork(simulator.state.jobs)
+        return twin
 
     def __call__(self, point: DecisionPoint) -> NDArray[np.float32]:
         """The observation at a decision point: a new array, every value within the layout's bounds."""
@@ -85,7 +97,7 @@ class GroupObserver:
         return out
 
     def _take_arrivals(self) -> None:
-        arrived = len(self._state.jobs.arrival_s) - self._simulator.arrivals_left
+        arrived = self._simulator.arrived
         for row in range(self._arrived, arrived):
             if self._state.may_ever_run(row):
                 self._load.add(row)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from itertools import accumulate
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,6 +117,17 @@ class GroupPool(ResourcePool):
         self._counted = tuple(self.pools[i] for i in with_gpus or range(len(groups)))
         self.size = sum(pool.size for pool in self._counted)
 
+    def fork(self) -> Self:
+        twin = copy(self)
+        twin.pools = tuple(pool.fork() for pool in self.pools)
+        twin._counted = tuple(twin.pools[self.pools.index(pool)] for pool in self._counted)
+        twin.running = self.running.copy()
+        return twin
+
+    def reseed(self, rng: np.random.Generator) -> None:
+        for pool in self.pools:
+            pool.reseed(rng)
+
     @property
     def free_size(self) -> float:  # type: ignore[override]
         """GPUs (processors where no group has GPUs) that are free on machines that are up."""
@@ -168,6 +180,9 @@ class GroupPool(ResourcePool):
 
     def speed(self, allocation: GroupAllocation) -> float:
         return self.speeds[allocation[0]]
+
+    def speed_slowed(self, allocation: GroupAllocation, factor_of: Mapping[int, float]) -> float:
+        return self.speeds[allocation[0]] / max(factor_of.get(m, 1.0) for m in self.machines_of(allocation))
 
     def group_of(self, machine: int) -> int:
         """The group of a machine."""

@@ -29,17 +29,16 @@ RECENT = 0.1
 """Weight of the latest completed job in a mean: jobs of one tenant come in runs of similar length."""
 
 
-class _Mean:
-    __slots__ = ("count", "value")
+_Mean = tuple[int, float]
+"""How many values there were, and their mean; never changed in place, so that forks can share it."""
 
-    def __init__(self) -> None:
-        self.count = 0
-        self.value = 0.0
+_NONE: _Mean = (0, 0.0)
 
-    def add(self, value: float) -> None:
-        """The plain mean at first, then one that forgets."""
-        self.count += 1
-        self.value += max(1.0 / self.count, RECENT) * (value - self.value)
+
+def _with(mean: _Mean, value: float) -> _Mean:
+    """The plain mean at first, then one that forgets."""
+    count = mean[0] + 1
+    return count, mean[1] + max(1.0 / count, RECENT) * (value - mean[1])
 
 
 class Predictor:
@@ -49,31 +48,33 @@ class Predictor:
     must not make every job of its class look long.
     """
 
-    def __init__(self, tenant: NDArray[np.int64], size: NDArray[np.float64]) -> None:
-        self._class: list[tuple[int, float]] = list(zip(tenant.tolist(), size.tolist(), strict=True))
+    def __init__(self) -> None:
         self._of_class: dict[tuple[int, float], _Mean] = {}
         self._of_size: dict[float, _Mean] = {}
-        self._of_all = _Mean()
+        self._of_all = _NONE
 
-    def predict(self, row: int) -> float:
-        """Seconds that job ``row`` is expected to run."""
-        of_class, size = self._class[row], self._class[row][1]
-        for mean in (self._of_class.get(of_class), self._of_size.get(size), self._of_all):
-            if mean is not None and mean.count >= MIN_COMPLETED:
-                return exp(mean.value)
+    def fork(self) -> Predictor:
+        """A predictor that has learned the same."""
+        twin = Predictor()
+        twin._of_class = self._of_class.copy()
+        twin._of_size = self._of_size.copy()
+        twin._of_all = self._of_all
+        return twin
+
+    def predict(self, tenant: int, size: float) -> float:
+        """Seconds that a job of that tenant and size is expected to run."""
+        for mean in (self._of_class.get((tenant, size)), self._of_size.get(size), self._of_all):
+            if mean is not None and mean[0] >= MIN_COMPLETED:
+                return exp(mean[1])
         return PRIOR_S
 
-    def learn(self, row: int, run_s: float) -> None:
-        """Take in that job ``row`` completed after running ``run_s`` seconds."""
-        self.recall(*self._class[row], run_s)
-
     def recall(self, tenant: int, size: float, run_s: float) -> None:
-        """Take in a completed job that is none of the rows: one of before the replay."""
+        """Take in a completed job, of the replay or of before it, that ran for ``run_s`` seconds."""
         value = log(max(run_s, 1.0))
         of_class = (tenant, size)
-        self._of_class.setdefault(of_class, _Mean()).add(value)
-        self._of_size.setdefault(size, _Mean()).add(value)
-        self._of_all.add(value)
+        self._of_class[of_class] = _with(self._of_class.get(of_class, _NONE), value)
+        self._of_size[size] = _with(self._of_size.get(size, _NONE), value)
+        self._of_all = _with(self._of_all, value)
 
 
 def known_estimates(trace: JobTrace, knowledge: str, *, run_time_where_missing: bool) -> NDArray[np.float64]:

@@ -29,9 +29,31 @@ GLOBAL_FIELDS = (
     Field("head_reservation_s", 0, 1e8, "seconds until the head's reservation; 0 where it fits"),
     Field("head_slip_s", 0, 1e8, "seconds by which the head's reservation is later than first promised"),
     Field("fragmentation", 0, 1, "share of the free GPUs that no typical job can use"),
-    Field("down_share", 0, 1, "share of machines that are down"),
+    Field("down_share", 0, 1, "share of the machines (interchangeable processors) that are down"),
     Field("cluster_size", 0, 1e7, "GPUs (processors) of the cluster"),
 )
+
+TELEMETRY_FIELDS = frozenset(
+    {
+        "estimate_s",
+        "slowdown",
+        "fits",
+        "tenant_share",
+        "head_delay_s",
+        "displaced_slowdown",
+        "free_share",
+        "running_jobs",
+        "waiting_hours",
+        "load_6h",
+        "head_reservation_s",
+        "head_slip_s",
+        "fragmentation",
+        "down_share",
+    }
+)
+"""Fields that depend on what machines and jobs report; what is derived from run-time estimates is among them, since
+predictions are made from jobs that have ended. The others the scheduler's own queue knows: which choices are legal,
+sizes, arrivals, waits, who is overdue and passed by whom."""
 
 
 def layout_for(window: int) -> Layout:

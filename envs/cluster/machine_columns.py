@@ -7,7 +7,8 @@ all machines at once; `machine_index` is faster where machines are alike and onl
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from copy import copy
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +66,20 @@ class MachineColumns:
         self.free_milli = int(self._counted.sum())
         self.changed: list[int] = []
         self.epoch = 0
+
+    def fork(self) -> Self:
+        """Independent columns in the same state; what machines have is shared."""
+        twin = copy(self)
+        twin.gpu_free = self.gpu_free.copy()
+        twin.gpu_total_free = self.gpu_total_free.copy()
+        twin.whole_free = self.whole_free.copy()
+        twin.largest_free = self.largest_free.copy()
+        twin.cpu_free = self.cpu_free.copy()
+        twin.memory_free = self.memory_free.copy()
+        twin.up = self.up.copy()
+        twin._counted = twin.gpu_total_free if self._counted is self.gpu_total_free else twin.cpu_free
+        twin.changed = self.changed.copy()
+        return twin
 
     def _touch(self, machine: int) -> None:
         if len(self.changed) > 4 * self.n:
@@ -167,6 +182,12 @@ class Changes:
     def __init__(self) -> None:
         self._epoch = -1
         self._position = 0
+
+    def fork(self) -> Changes:
+        """A mark at the same place."""
+        twin = Changes()
+        twin._epoch, twin._position = self._epoch, self._position
+        return twin
 
     def since_last(self, machines: MachineColumns) -> Ints:
         """Rows that have changed since the last call; all rows at the first."""

@@ -8,9 +8,10 @@ what is free on them, so here they score each number of free GPUs once.
 from __future__ import annotations
 
 from array import array
+from copy import copy
 from functools import lru_cache
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from .config import MachineGroup
 from .demand import MILLI
@@ -52,6 +53,16 @@ class MachineIndex:
         self._masks = array("q", [(1 << gpus) - 1]) * machines
         self._orders: dict[int, list[list[int]]] = {}
         self._orders_version = -1
+
+    def fork(self) -> Self:
+        """An independent index in the same state."""
+        twin = copy(self)
+        twin.free = self.free[:]
+        twin.levels = [level.fork() for level in self.levels]
+        twin.up = self.up[:]
+        twin._masks = self._masks[:]
+        twin._orders = self._orders.copy()
+        return twin
 
     def room(self, task: Task) -> int:
         """How many of the tasks fit now."""

@@ -7,8 +7,10 @@ where it can and turns to columns at the first demand for a share of a GPU.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from operator import mul
+from typing import Self
 
 import numpy as np
 
@@ -65,6 +67,17 @@ class MachinePool(ResourcePool):
         self.n_machines = len(self._speeds)
         self._machines: MachineIndex | MachineColumns = self._index() or MachineColumns(self._groups, self._gpu_types)
         self.size = self._machines.free_milli / MILLI
+
+    def fork(self) -> Self:
+        twin = copy(self)
+        twin._machines = self._machines.fork()
+        twin._typical = self._typical.fork()
+        twin._meter = self._meter.fork(twin._typical, self._machines, twin._machines)
+        twin.placement = self.placement.fork(twin._meter)
+        return twin
+
+    def reseed(self, rng: np.random.Generator) -> None:
+        self.placement.reseed(rng)
 
     def _index(self) -> MachineIndex | None:
         first = self._groups[0]
@@ -157,6 +170,9 @@ class MachinePool(ResourcePool):
 
     def speed(self, allocation: Pieces) -> float:
         return min(self._speeds[piece.machine] for piece in allocation)
+
+    def speed_slowed(self, allocation: Pieces, factor_of: Mapping[int, float]) -> float:
+        return min(self._speeds[piece.machine] / factor_of.get(piece.machine, 1.0) for piece in allocation)
 
     def set_down(self, machine: int) -> None:
         self._machines.set_up(machine, False)

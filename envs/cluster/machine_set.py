@@ -25,6 +25,14 @@ class MachineSet:
         self.count = 0
         self._filled = 0  # blocks that are not empty, as a bit set
 
+    def fork(self) -> MachineSet:
+        """An independent set of the same machines."""
+        twin = MachineSet(0)
+        twin.blocks = self.blocks.copy()
+        twin.count = self.count
+        twin._filled = self._filled
+        return twin
+
     def add(self, machine: int) -> None:
         """Take in a machine that is not a member."""
         block = machine >> SHIFT

@@ -5,6 +5,9 @@ No field looks ahead: run times enter as estimates, faults once they have happen
 
 from __future__ import annotations
 
+from copy import copy
+from typing import Self
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,14 +38,15 @@ _WIDTH = len(SLOT_FIELDS)
 
 _NEVER = np.array([np.inf])
 
+MIN_PROMISES = 256
+"""Promises from which on those are forgotten that nobody asks for any more."""
+
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
 
 class SchedulerObserver:
     """Observation of a decision point, float32 of shape (layout.size,).
-
-    Attach it before the simulator's first `advance`; a simulator takes one.
 
     Raises:
         HandrailError: The simulator does not ask for jobs.
@@ -59,14 +63,23 @@ class SchedulerObserver:
         self._high = np.array([f.high for f in SLOT_FIELDS])
         self._global_high = np.array([f.high for f in GLOBAL_FIELDS], dtype=np.float32)
         self._load = ArrivingLoad(simulator.state.jobs, simulator.pool.size)
+        self._arrived = 0
         self._promised: dict[tuple[int, int], float] = {}  # by job and attempt
+        self._prune_at = MIN_PROMISES
         self._size = simulator.pool.size
-        # What is known of a job, as its slot starts out from it: arrival in the place of the wait.
-        self._known = np.zeros((len(simulator.trace), _WIDTH))
-        self._known[:, _SIZE] = simulator.state.jobs.size
-        self._known[:, _WAIT] = simulator.state.jobs.arrival_s
-        self._known[:, _SUBMIT] = simulator.state.jobs.submit_s
         self._has_tenants = self._state.quota is not None or self._state.jobs.n_tenants > 1
+
+    def fork(self, simulator: ClusterSimulator) -> Self:
+        """The observer of a fork of this one's simulator, made while that stands where the fork does."""
+        assert simulator.window is not None
+        self._take_arrivals()
+        twin = copy(self)
+        twin._simulator = simulator
+        twin._window = simulator.window
+        twin._state = simulator.state
+        twin._load = self._load.fork(simulator.state.jobs)
+        twin._promised = self._promised.copy()
+        return twin
 
     def __call__(self, point: DecisionPoint) -> NDArray[np.float32]:
         """The observation at a decision point: a new array, every value within the layout's bounds."""
@@ -78,14 +91,15 @@ class SchedulerObserver:
         self._take_arrivals()
         matrix = np.zeros((window.size + 1, _WIDTH))
         slots = matrix[:n]
-        self._known.take(rows, axis=0, out=slots, mode="clip")
         matrix[:, _UP] = point.action_mask
         matrix[window.size, _IS_WAIT] = 1.0
-        size = slots[:, _SIZE].copy()
-        slots[:, _SIZE] /= self._size
-        estimate_s = slots[:, _ESTIMATE]
-        wait_s = slots[:, _WAIT]
-        np.subtract(now_s, wait_s, out=wait_s)
+        size = jobs.size[rows]
+        estimate_s = jobs.estimate_s[rows]
+        wait_s = now_s - jobs.arrival_s[rows]
+        slots[:, _SIZE] = size / self._size
+        slots[:, _ESTIMATE] = estimate_s
+        slots[:, _WAIT] = wait_s
+        slots[:, _SUBMIT] = jobs.submit_s[rows]
         short_s = np.maximum(estimate_s, SHORT_JOB_S)
         slowdown = (wait_s + estimate_s) / short_s
         np.maximum(slowdown, 1.0, out=slots[:, _SLOWDOWN])
@@ -186,18 +200,24 @@ class SchedulerObserver:
         """How much later than first promised; a promise stands though other jobs become the head meanwhile."""
         if reservation_s == np.inf:
             return 0.0
-        promised_s = self._promised.setdefault((head, self._state.attempts_of(head)), reservation_s)
+        state = self._state
+        promised_s = self._promised.setdefault((head, state.attempts_of(head)), reservation_s)
+        if len(self._promised) >= self._prune_at:
+            # What has started since, or ended, asks for its promise no more.
+            waiting = set(state.waiting)
+            kept = {key: at_s for key, at_s in self._promised.items() if key[0] in waiting}
+            self._promised = kept
+            self._prune_at = max(MIN_PROMISES, 2 * len(kept))
         return max(reservation_s - promised_s, 0.0)
 
     def _take_arrivals(self) -> None:
-        """Take in the estimates of the jobs that have arrived."""
-        arrivals = self._window.arrivals
-        if arrivals:
-            known, estimate_s = self._known, self._state.jobs.estimate_s
-            for row in arrivals:
-                known[row, _ESTIMATE] = estimate_s[row]
-                self._load.add(row)
-            arrivals.clear()
+        """Take in the jobs that have arrived."""
+        arrived = self._simulator.arrived
+        if self._arrived < arrived:
+            for row in range(self._arrived, arrived):
+                if self._state.may_ever_run(row):
+                    self._load.add(row)
+            self._arrived = arrived
 
 
 class _Supply:

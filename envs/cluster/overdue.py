@@ -26,6 +26,14 @@ class OverduePasses:
         self._first: int | None = None
         self._first_at = -1  # the state's change at which `_first` was looked up
 
+    def fork(self) -> OverduePasses:
+        """The counts of a forked replay."""
+        twin = OverduePasses()
+        twin._rows = self._rows[:]
+        twin._passes = self._passes[:]
+        twin._first, twin._first_at = self._first, self._first_at
+        return twin
+
     def note_overdue(self, row: int) -> None:
         """Job ``row`` becomes overdue."""
         place = bisect_left(self._rows, row)

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from copy import copy
 from math import inf
-from typing import Any
+from typing import Any, Self
+
+import numpy as np
 
 from .demand import MILLI, Demand
 
@@ -54,6 +57,13 @@ class ResourcePool(ABC):
     n_machines: int
 
     @abstractmethod
+    def fork(self) -> Self:
+        """An independent pool in the same state; allocations of the one are good in the other."""
+
+    def reseed(self, rng: np.random.Generator) -> None:  # noqa: B027  (most pools choose nothing at random)
+        """Draw the seeds of random choices to come anew."""
+
+    @abstractmethod
     def can_ever_fit(self, demand: Demand) -> bool:
         """Whether it fits the empty cluster with every machine up."""
 
@@ -85,6 +95,10 @@ class ResourcePool(ABC):
     @abstractmethod
     def speed(self, allocation: Any) -> float:
         """Speed of the slowest machine of an allocation."""
+
+    @abstractmethod
+    def speed_slowed(self, allocation: Any, factor_of: Mapping[int, float]) -> float:
+        """The same where work on some machines takes ``factor_of`` times as long."""
 
     @abstractmethod
     def set_down(self, machine: int) -> None:
@@ -143,6 +157,9 @@ class ProcessorPool(ResourcePool):
         self._free = processors
         self._all = processors
 
+    def fork(self) -> Self:
+        return copy(self)
+
     @property
     def free_size(self) -> float:  # type: ignore[override]
         """Processors that are free."""
@@ -189,6 +206,16 @@ class ProcessorPool(ResourcePool):
 
     def speed(self, allocation: int) -> float:
         return 1.0
+
+    def speed_slowed(self, allocation: int, factor_of: Mapping[int, float]) -> float:
+        return 1.0
+
+    def withdraw(self, processors: int) -> None:
+        """Take processors out of service, or put back a negative number.
+
+        Until enough is released, less than none may be free.
+        """
+        self._free -= processors
 
     def set_down(self, machine: int) -> None:
         raise IndexError(f"interchangeable processors have no machine {machine}")

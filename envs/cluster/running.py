@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .jobs import ByRow, JobTable
 from .pool import Release
 
 ENDS_FINISHED, ENDS_FAILED, ENDS_KILLED = 0, 1, 2
@@ -31,10 +32,13 @@ class Attempt:
         expected_end_s: When the scheduler expects it to end; moved on when it has passed.
         serial: Number of the attempt, in the order of the starts.
         alive: False once something ended it before its time.
+        alarm: The clock's event of its end; None where it never ends.
+        retimed: When its rate last changed and the work done by then; None if it never did.
     """
 
     __slots__ = (
         "_at_end",
+        "alarm",
         "alive",
         "allocation",
         "ending",
@@ -42,6 +46,7 @@ class Attempt:
         "expected_s",
         "overhead_s",
         "rate",
+        "retimed",
         "row",
         "serial",
         "started_s",
@@ -69,7 +74,27 @@ class Attempt:
         self.expected_end_s = started_s + expected_s
         self.serial = serial
         self.alive = True
+        self.alarm: Any = None
+        self.retimed: tuple[float, float] | None = None
         self._at_end = at_end
+
+    def fork(self, at_end: Callable[[Attempt], None]) -> Attempt:
+        """The same attempt in a forked replay; its alarm is still to be set."""
+        twin = object.__new__(Attempt)
+        twin.row = self.row
+        twin.started_s = self.started_s
+        twin.allocation = self.allocation
+        twin.rate = self.rate
+        twin.overhead_s = self.overhead_s
+        twin.ending = self.ending
+        twin.expected_s = self.expected_s
+        twin.expected_end_s = self.expected_end_s
+        twin.serial = self.serial
+        twin.alive = self.alive
+        twin.alarm = None
+        twin.retimed = self.retimed
+        twin._at_end = at_end
+        return twin
 
     def ended(self, event: object) -> None:
         """Called by the clock when the attempt has run its course."""
@@ -77,13 +102,16 @@ class Attempt:
 
     def worked_s(self, now_s: float) -> float:
         """Work done by ``now_s``, in seconds on a machine of speed 1."""
-        return max(now_s - self.started_s - self.overhead_s, 0.0) * self.rate
+        if self.retimed is None:
+            return max(now_s - self.started_s - self.overhead_s, 0.0) * self.rate
+        since_s, worked_s = self.retimed
+        return worked_s + max(now_s - max(since_s, self.started_s + self.overhead_s), 0.0) * self.rate
 
 
 class RunningJobs:
     """Attempts by row, and sorted by expected end."""
 
-    def __init__(self, size_of: list[float]) -> None:
+    def __init__(self, size_of: ByRow[float]) -> None:
         self.by_row: dict[int, Attempt] = {}
         self._size_of = size_of
         self._ends: list[tuple[float, int, int]] = []  # expected end, serial, row
@@ -93,6 +121,20 @@ class RunningJobs:
 
     def __len__(self) -> int:
         return len(self.by_row)
+
+    def fork(self, at_end: Callable[[Attempt], None]) -> RunningJobs:
+        """The running jobs of a forked replay."""
+        twin = RunningJobs(self._size_of)
+        twin.by_row = {row: attempt.fork(at_end) for row, attempt in self.by_row.items()}
+        twin._ends = self._ends[:]
+        twin._end_s = self._end_s[:]
+        twin._sizes = self._sizes[:]
+        twin._releases = self._releases[:]
+        return twin
+
+    def take_table(self, jobs: JobTable) -> None:
+        """Go on with another table, in which the running jobs are the same."""
+        self._size_of = jobs.size_of
 
     def add(self, attempt: Attempt) -> None:
         """Take in an attempt that starts."""

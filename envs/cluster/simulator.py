@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
-from math import inf, isnan
-from typing import Literal, NamedTuple
+from math import inf
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +24,18 @@ from .backfill.by_group import next_by_group
 from .backfill.easy import is_overdue
 from .backfill.reference import Commitment
 from .config import ClusterConfig
+from .cost import SHORT_JOB_S
 from .faults import MachineLife
+from .forking import fork_simulator
 from .machines import make_pool
 from .pool import ResourcePool
 from .results import FAILED, FINISHED, KILLED, REJECTED, ClusterResults
 from .running import ENDS_FAILED, ENDS_FINISHED, ENDS_KILLED, Attempt
 from .state import ClusterState
 from .window import Window
+
+if TYPE_CHECKING:
+    from .hidden import HiddenModel
 
 Decide = Literal["none", "job", "group"]
 
@@ -39,8 +45,7 @@ MACHINE, FIRST, SECOND, EFFECT, ROUND = 0, 1, 2, 3, 4
 FRAGMENTATION_SAMPLES = 500
 """Arrivals at which fragmentation is sampled, evenly spread over the trace."""
 
-SHORT_JOB_S = 10.0
-"""Run times below count as this in the bounded slowdown (Feitelson et al., JSSPP'97)."""
+_serial = attrgetter("serial")
 
 
 class Outcome(NamedTuple):
@@ -92,6 +97,10 @@ class ClusterSimulator:
             of machines takes the job that the standing scheduler starts next).
         decide_from_s: Before this time nothing is asked for: the standing scheduler rules.
 
+    Attributes:
+        repairs: How many outages of machines (or of interchangeable processors) have ended, and their sum in seconds.
+        redrawn: Whether a model has drawn the hidden part anew (`hidden.HiddenModel.redraw`).
+
     Raises:
         HandrailError: Trace and config do not go together.
     """
@@ -132,7 +141,6 @@ class ClusterSimulator:
         self._pass = make_pass(config, self.state)
         self._commitment = Commitment(config.backfill == "reference") if self._reference else None
         self.window = Window(self.state, config.window, self._commitment) if decide == "job" else None
-        self._arrivals: list[float] = trace.arrival_s.tolist()
         self._next_arrival = 0
         self._unsettled = len(trace)
         self._changed = False
@@ -141,12 +149,17 @@ class ClusterSimulator:
         self._outcomes: list[Outcome] = []
         self._decision_of: dict[int, int] = {}
         self.decisions = 0
+        self.redrawn = False
         self._round_at_s = -1.0
         self._sample_every = max(len(trace) // FRAGMENTATION_SAMPLES, 1)
         self._sampled = (array("d"), array("d"))
         self._machines_down: set[int] = set()
+        self._withdrawn: tuple[tuple[float, int], ...] = ()  # since when, how many processors
+        self._down_since: dict[int, float] = {}
+        self.repairs: tuple[int, float] = (0, 0.0)
+        self._slowed: dict[int, list[float]] = {}
         self._schedule_arrival()
-        self._schedule_machines(fault_seed)
+        self._schedule_faults(fault_seed)
 
     @property
     def now_s(self) -> float:
@@ -156,11 +169,18 @@ class ClusterSimulator:
     @property
     def arrivals_left(self) -> int:
         """Jobs that have not arrived yet."""
-        return len(self._arrivals) - self._next_arrival
+        return self.state.jobs.n - self._next_arrival
+
+    @property
+    def arrived(self) -> int:
+        """Jobs that have arrived: the first rows of the trace."""
+        return self._next_arrival
 
     @property
     def down_share(self) -> float:
-        """Share of the machines that are down."""
+        """Share of the machines, or of interchangeable processors, that are down."""
+        if self._withdrawn:
+            return sum(processors for _, processors in self._withdrawn) / self.pool.size
         return len(self._machines_down) / self.pool.n_machines if self.pool.n_machines else 0.0
 
     def advance(self) -> DecisionPoint | None:
@@ -183,6 +203,59 @@ class ClusterSimulator:
             if self._unsettled == 0 or not queue:
                 return None
             step()
+
+    def advance_until(self, until_s: float) -> DecisionPoint | None:
+        """Run to the next decision, but only up to ``until_s``: what happens at that very time is left for later.
+
+        Returns:
+            The decision; None where none comes before, and `now_s` is then ``until_s``, or where all jobs have ended
+            before, and `now_s` is when they had. Going on with `advance` is as if this had not been called.
+
+        Raises:
+            HandrailError: The last decision was not answered.
+        """
+        if self._asked is not None:
+            raise HandrailError("advance_until() needs apply() first: the last decision is open")
+        clock = self._clock
+        queue = clock._queue
+        while clock.now < until_s:
+            if self._changed and (self._reference or not queue or queue[0][0] > clock.now) and not self._awaits_effect:
+                self._changed = False
+                point = self._schedule()
+                if point is not None:
+                    return point
+            if self._unsettled == 0 or not queue:
+                return None
+            if queue[0][0] >= until_s:
+                clock._now = until_s
+                return None
+            clock.step()
+        return None
+
+    def fork(self) -> Self:
+        """An independent simulator in the same state: the same actions from here on give the same results in both.
+
+        Config, trace and what has ended are shared; copied is what waits, runs, or is down. An open decision is open in
+        both.
+        """
+        return fork_simulator(self)
+
+    def charged_s(self) -> float:
+        """What the schedule has cost up to now: the sum of bounded slowdowns, as far as a scheduler may know it.
+
+        A job in the system has cost ``wait / max(estimate, 10 s)`` so far; when it ends, that is made good to its
+        bounded slowdown, ``max(1, jct / max(run, 10 s))``. Once all jobs have ended it is the sum over all that ran.
+        """
+        state = self.state
+        rows, waited_s = state.waited_s()
+        usual_s = np.maximum(np.nan_to_num(state.jobs.estimate_s[rows]), SHORT_JOB_S)
+        return state.settled_slowdown + float((waited_s / usual_s).sum())
+
+    def hidden_model(self) -> HiddenModel:
+        """A fresh model of what is hidden, which has learned nothing yet."""
+        from .hidden import HiddenModel
+
+        return HiddenModel(self)
 
     def apply(self, action: int, latency_s: float = 0.0) -> None:
         """Answer the decision; it comes into effect ``latency_s`` simulated seconds later.
@@ -208,13 +281,16 @@ class ClusterSimulator:
 
     def results(self) -> ClusterResults:
         """Result columns of what has happened so far."""
-        return self.state.results(self._measured_s, self._sampled)
+        if self.redrawn:
+            raise HandrailError("a replay whose hidden part was drawn anew has no result columns; use charged_s()")
+        return self.state.results(self._measured_s, self._sampled, self._next_arrival)
 
     # Events.
 
     def _schedule_arrival(self) -> None:
-        if self._next_arrival < len(self._arrivals):
-            self._clock.at(self._arrivals[self._next_arrival], self._arrive, self._arrival_priority)
+        jobs = self.state.jobs
+        if self._next_arrival < jobs.n:
+            self._clock.at(jobs.arrival_of[self._next_arrival], self._arrive, self._arrival_priority)
 
     def _arrive(self, event: object) -> None:
         row = self._next_arrival
@@ -230,8 +306,6 @@ class ClusterSimulator:
             self._refuse(row)
             return
         state.enqueue(row)
-        if self.window is not None:
-            self.window.note_arrival(row)
 
     def _refuse(self, row: int) -> None:
         self.state.refuse(row, REJECTED)
@@ -240,7 +314,7 @@ class ClusterSimulator:
     def _turn_away(self, row: int) -> None:
         """A job does not fit and may not wait; one that ran before has failed."""
         self.state.dequeue(row)
-        if isnan(self.state.start_s[row]):
+        if self.state.first_start_s(row) is None:
             self._refuse(row)
         else:
             self._settle(row, FAILED)
@@ -266,34 +340,44 @@ class ClusterSimulator:
                 state.enqueue(row)
 
     def _settle(self, row: int, status: int) -> None:
-        state = self.state
-        state.settle(row, status)
+        jobs = self.state.jobs
+        start_s = self.state.settle(row, status)
         self._unsettled -= 1
         decision = self._decision_of.pop(row, None)
         if decision is not None:
-            arrival_s, now_s = self._arrivals[row], self._clock.now
+            arrival_s, now_s = jobs.arrival_of[row], self._clock.now
             jct_s = now_s - arrival_s
-            slowdown = max(1.0, jct_s / max(float(self.trace.run_s[row]), SHORT_JOB_S))
+            slowdown = max(1.0, jct_s / max(jobs.run_of[row], SHORT_JOB_S))
             if status != FINISHED:
                 slowdown = inf
-            self._outcomes.append(Outcome(decision, row, state.start_s[row] - arrival_s, jct_s, slowdown))
+            self._outcomes.append(Outcome(decision, row, start_s - arrival_s, jct_s, slowdown))
 
-    def _schedule_machines(self, seed: np.random.SeedSequence) -> None:
+    def _schedule_faults(self, seed: np.random.SeedSequence) -> None:
         faults = self.config.faults
-        self._claims = dict.fromkeys(range(self.pool.n_machines), 0) if faults.outages else {}
+        self._claims: dict[int, int] = {}
         for outage in faults.outages:
-            self._clock.at(outage.start_s, _MachineEvent(self, outage.machine, None, down=True), MACHINE)
-            self._clock.at(outage.end_s, _MachineEvent(self, outage.machine, None, down=False), MACHINE)
+            self.call_at(outage.start_s, "machine_event", outage.machine, True)
+            self.call_at(outage.end_s, "machine_event", outage.machine, False)
         if faults.machine_mtbf_s is not None:
             for machine in range(self.pool.n_machines):
-                life = MachineLife(faults, machine, seed)
-                self._clock.at(life.up_s(), _MachineEvent(self, machine, life, down=True), MACHINE)
+                life = MachineLife.of_machine(faults, machine, seed)
+                self.call_at(life.time_s(0), "machine_event", machine, True, life, 1)
+        for slowdown in faults.slowdowns:
+            self.call_at(slowdown.start_s, "slow_machine", slowdown.machine, slowdown.factor, True)
+            self.call_at(slowdown.end_s, "slow_machine", slowdown.machine, slowdown.factor, False)
+        for outage in faults.processor_outages:
+            self.call_at(outage.start_s, "withdraw_processors", outage.processors)
+            self.call_at(outage.end_s, "restore_processors", (outage.start_s, outage.processors))
 
-    def machine_event(self, machine: int, life: MachineLife | None, *, down: bool) -> None:
-        """A machine fails or comes back; with a ``life`` its next event is drawn."""
+    def call_at(self, at_s: float, method: str, *arguments: Any) -> None:
+        """Let something happen to machines at ``at_s``, before all else that happens then."""
+        self._clock.at(at_s, Call(self, method, arguments), MACHINE)
+
+    def machine_event(self, machine: int, down: bool, life: MachineLife | None = None, number: int = 0) -> None:
+        """A machine fails or comes back; with a ``life`` its next event is after the stretch of that number."""
         if life is not None:
-            after_s = life.down_s() if down else life.up_s()
-            self._clock.at(self.now_s + after_s, _MachineEvent(self, machine, life, down=not down), MACHINE)
+            after_s = life.time_s(number)
+            self.call_at(self.now_s + after_s, "machine_event", machine, not down, life, number + 1)
         # Overlapping outages of one machine: it is up again when the last one has ended.
         claims = self._claims.get(machine, 0) + (1 if down else -1)
         self._claims[machine] = claims
@@ -301,18 +385,69 @@ class ClusterSimulator:
             self._fail_machine(machine)
         elif not down and claims == 0:
             self._machines_down.discard(machine)
+            self._note_repair(self._down_since.pop(machine))
             self._count_down(machine, up=True)
         self._changed = True
 
     def _fail_machine(self, machine: int) -> None:
-        state = self.state
         self._machines_down.add(machine)
-        hit = [a for a in state.running.by_row.values() if machine in self.pool.machines_of(a.allocation)]
-        for attempt in sorted(hit, key=lambda a: a.serial):
-            state.give_back(attempt)
-            state.fall_back(attempt, lost_all_since_checkpoint=True)
-            state.enqueue(attempt.row)
+        self._down_since[machine] = self.now_s
+        for attempt in self._on_machine(machine):
+            self._stop(attempt)
         self._count_down(machine, up=False)
+
+    def _on_machine(self, machine: int) -> list[Attempt]:
+        """The attempts on a machine, in the order in which they started."""
+        running, pool = self.state.running.by_row.values(), self.pool
+        return sorted([a for a in running if machine in pool.machines_of(a.allocation)], key=_serial)
+
+    def _stop(self, attempt: Attempt) -> None:
+        """A job loses what it runs on, and goes back to the queue."""
+        state = self.state
+        state.give_back(attempt)
+        state.fall_back(attempt, lost_all_since_checkpoint=True)
+        state.enqueue(attempt.row)
+
+    def withdraw_processors(self, processors: int) -> None:
+        """Interchangeable processors go away."""
+        pool, state = self.pool, self.state
+        pool.withdraw(processors)  # type: ignore[attr-defined]
+        self._withdrawn = (*self._withdrawn, (self.now_s, processors))
+        if pool.free_size < 0.0:
+            for attempt in sorted(state.running.by_row.values(), key=_serial, reverse=True):
+                self._stop(attempt)
+                if pool.free_size >= 0.0:
+                    break
+        self._count_processors_down()
+
+    def restore_processors(self, entry: tuple[float, int]) -> None:
+        """Processors that went away at some time come back."""
+        at = self._withdrawn.index(entry)
+        self._withdrawn = self._withdrawn[:at] + self._withdrawn[at + 1 :]
+        self.pool.withdraw(-entry[1])  # type: ignore[attr-defined]
+        self._note_repair(entry[0])
+        self._count_processors_down()
+
+    def _count_processors_down(self) -> None:
+        self.state.down_size = float(sum(processors for _, processors in self._withdrawn))
+        self.state.note_usage(self.now_s)
+        self._changed = True
+
+    def _note_repair(self, since_s: float) -> None:
+        count, sum_s = self.repairs
+        self.repairs = count + 1, sum_s + (self.now_s - since_s)
+
+    def slow_machine(self, machine: int, factor: float, begins: bool) -> None:
+        """A slowdown of a machine begins or ends; nobody is told, and nothing is scheduled for it."""
+        factors = self._slowed.get(machine, []).copy()
+        (factors.append if begins else factors.remove)(factor)
+        self._slowed[machine] = factors
+        slow = self.state.slow
+        slow.pop(machine, None)
+        if factors:
+            slow[machine] = max(factors)
+        for attempt in self._on_machine(machine):
+            self.state.retime(attempt)
 
     def _count_down(self, machine: int, *, up: bool) -> None:
         before = self.pool.free_size
@@ -428,16 +563,19 @@ def _check_groups(config: ClusterConfig) -> None:
         raise HandrailError("choosing groups of machines goes with protocol standard and backfill none or easy")
 
 
-class _MachineEvent:
-    """A callback that knows its machine; a plain object, so that a running simulator can be copied."""
+class Call:
+    """A callback that calls a method of its simulator; a plain object, so that a running simulator can be copied."""
 
-    __slots__ = ("_down", "_life", "_machine", "_simulator")
+    __slots__ = ("arguments", "method", "simulator")
 
-    def __init__(self, simulator: ClusterSimulator, machine: int, life: MachineLife | None, *, down: bool) -> None:
-        self._simulator = simulator
-        self._machine = machine
-        self._life = life
-        self._down = down
+    def __init__(self, simulator: ClusterSimulator, method: str, arguments: tuple[Any, ...]) -> None:
+        self.simulator = simulator
+        self.method = method
+        self.arguments = arguments
+
+    def fork(self, simulator: ClusterSimulator) -> Call:
+        """The same call of another simulator."""
+        return Call(simulator, self.method, self.arguments)
 
     def __call__(self, event: object) -> None:
-        self._simulator.machine_event(self._machine, self._life, down=self._down)
+        getattr(self.simulator, self.method)(*self.arguments)

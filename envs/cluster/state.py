@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from array import array
 from collections.abc import Callable
-from math import isnan
+from math import inf, nan
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,13 @@ from ...traces import JobTrace
 from ...traces.errors import HandrailError
 from ..common.clock import Clock
 from .config import ClusterConfig
-from .cost import CostMeter
+from .cost import SHORT_JOB_S, CostMeter
 from .disciplines import make_discipline
 from .faults import JobLuck
 from .jobs import JobTable
 from .overdue import OverduePasses
 from .pool import ResourcePool
+from .record import Record
 from .results import FINISHED, UNFINISHED, ClusterResults, Usage
 from .running import ENDS_FAILED, ENDS_FINISHED, ENDS_KILLED, Attempt, RunningJobs
 from .waiting import WaitingJobs
@@ -28,9 +30,16 @@ MIN_WORK_S = 1e-9
 """Least work of an attempt that resumes at its very end."""
 
 
+_BY_ROW = ("_start_s", "_service_s", "_done_s", "_used_s", "_failures", "_preempted", "_attempts", "_wasted_s")
+"""What is kept of jobs in the system."""
+
+
 class ClusterState:
     """Everything of a replay that changes, and the two things that happen to a job: it takes machines, it gives them
     back.
+
+    What is kept of a job while it is in the system is keyed by its row, and forgotten when it ends; columns of all jobs
+    that change would have to be copied by a fork.
 
     Attributes:
         config, trace, clock, pool, jobs: What they say.
@@ -45,6 +54,10 @@ class ClusterState:
         changes: Starts, ends and promotions so far: what was looked up at one number holds until the next.
         waiting_work: Estimated GPU-seconds (processor-seconds) of the waiting jobs.
         cost: What it counts a schedule's cost with, for rewards; None: it does not.
+        settled: A row for each job that has ended: its row, first start, end, seconds of service and of waste,
+            attempts, preemptions, status.
+        settled_slowdown: Sum of the bounded slowdowns of the jobs that have ended.
+        slow: Machines on which work takes longer now, by which factor.
     """
 
     def __init__(
@@ -76,29 +89,48 @@ class ClusterState:
         self.cost: CostMeter | None = None
         self.preemptive = self.discipline.preempts
         self.slowest_speed = min((group.speed for group in config.groups), default=1.0)
-        self._luck = JobLuck(config.faults, n, seed)
+        self.luck = JobLuck.drawn(config.faults, n, seed)
         self._at_end = at_end
         self._end_priority = end_priority
-        self._run_s: list[float] = trace.run_s.tolist()
-        self._limit_s: list[float] = trace.estimate_s.tolist() if config.kill_at_limit else []
+        self._start_s: dict[int, float] = {}  # first starts
+        self._service_s: dict[int, float] = {}  # of earlier attempts
         self._done_s: dict[int, float] = {}  # work that restarts resume from
         self._used_s: dict[int, float] = {}  # of restarts' limits, what earlier attempts used up
         self._failures: dict[int, int] = {}
         self._preempted: dict[int, int] = {}
-        self._attempts: dict[int, int] = {}  # of jobs that took machines more than once
+        self._attempts: dict[int, int] = {}
         self._wasted_s: dict[int, float] = {}
-        self.start_s = array("d", [np.nan]) * n
-        self.finish_s = array("d", [np.nan]) * n
-        self._service_s = array("d", [0.0]) * n
-        self._status = array("b", [UNFINISHED]) * n
-        self._usage_s = array("d", [0.0])
-        self._busy = array("d", [0.0])
-        self._down = array("d", [0.0])
+        self.settled = Record(8)
+        self.settled_slowdown = 0.0
+        self.slow: dict[int, float] = {}
+        self._usage = Record(3)  # since when, busy, down
+        self._usage.latest.extend((0.0, 0.0, 0.0))
         self.busy_size = 0.0
         self.down_size = 0.0
         self._has_shares = bool((self.jobs.size % 1.0 != 0.0).any())
         self._track_shares = config.discipline == "drf"
         self._held = [[0.0, 0.0, 0.0] for _ in range(self.jobs.n_tenants)]  # GPUs, processors, memory
+
+    def fork(self, clock: Clock, pool: ResourcePool, at_end: Callable[[Attempt], None]) -> ClusterState:
+        """The state of a forked replay; the alarms of its attempts are still to be set."""
+        twin = copy.copy(self)
+        twin.clock = clock
+        twin.pool = pool
+        twin._at_end = at_end
+        twin.jobs = self.jobs.fork()
+        twin.discipline = self.discipline.fork()
+        twin.waiting = self.waiting.fork(twin.jobs, twin.discipline)
+        twin.running = self.running.fork(at_end)
+        twin.overdue = self.overdue.fork()
+        twin.tenant_size = self.tenant_size.copy()
+        twin.cost = None if self.cost is None else self.cost.fork()
+        for name in _BY_ROW:
+            setattr(twin, name, getattr(self, name).copy())
+        twin.settled = self.settled.fork()
+        twin._usage = self._usage.fork()
+        twin.slow = self.slow.copy()
+        twin._held = [held.copy() for held in self._held] if self._track_shares else self._held
+        return twin
 
     def _check_knowledge(self) -> None:
         config = self.config
@@ -114,6 +146,33 @@ class ClusterState:
         if unknown:
             raise HandrailError(f"cluster config: quotas names {min(unknown)!r}, but the trace has no such tenant")
         return [self.config.quotas.get(name, float("inf")) for name in names] or None
+
+    @property
+    def start_s(self) -> NDArray[np.float64]:
+        """When each job first took machines, nan where it has not, a fresh array of shape (n,)."""
+        out = np.full(self.jobs.n, np.nan)
+        settled = self.settled.rows()
+        out[settled[:, 0].astype(np.int64)] = settled[:, 1]
+        if self._start_s:
+            out[np.fromiter(self._start_s, dtype=np.int64)] = np.fromiter(self._start_s.values(), dtype=np.float64)
+        return out
+
+    def first_start_s(self, row: int) -> float | None:
+        """When a job in the system first took machines; None if it has not."""
+        return self._start_s.get(row)
+
+    def waited_s(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The jobs in the system, rising, and for how long each has waited so far, in all; shapes (m,)."""
+        running = self.running.by_row
+        waiting = self.waiting.by_arrival()
+        rows = np.concatenate((waiting, np.fromiter(running, dtype=np.int64, count=len(running))))
+        until_s = np.full(len(rows), self.clock.now)
+        until_s[len(waiting) :] = [attempt.started_s for attempt in running.values()]
+        waited_s = until_s - self.jobs.arrival_s[rows]
+        if self._service_s:
+            waited_s -= [self._service_s.get(row, 0.0) for row in rows.tolist()]
+        order = rows.argsort()
+        return rows[order], waited_s[order]
 
     def attempts_of(self, row: int) -> int:
         """How often the job took machines so far."""
@@ -197,37 +256,85 @@ class ClusterState:
             self.cost.started(row, now_s)
         attempt = self._attempt(row, now_s, allocation)
         self.running.add(attempt)
-        if isnan(self.start_s[row]):
-            self.start_s[row] = now_s
+        if row not in self._start_s:
+            self._start_s[row] = now_s
         self.started += 1
         self._hold(row, 1.0, now_s)
         return attempt
 
     def _attempt(self, row: int, now_s: float, allocation: Any) -> Attempt:
-        done_s = self._done_s.get(row, 0.0)
-        left_s = max(self._run_s[row] - done_s, MIN_WORK_S)
         number = self._attempts.get(row, 0)
         self._attempts[row] = number + 1
-        slowdown = self._luck.slowdown(row, number)
+        slowdown = self.luck.slowdown(row, number)
         speed = self.pool.speed(allocation)
         overhead_s = self.config.preemption.overhead_s if row in self._preempted else 0.0
-        ending = ENDS_FINISHED
-        share = self._luck.fails_after(row, self._failures.get(row, 0))
-        if share is not None:
-            ending, left_s = ENDS_FAILED, left_s * share
-        duration_s = overhead_s + left_s * slowdown / speed
-        if self._limit_s:
-            # Limits, as run times, are those of machines of speed 1.
-            allowed_s = (self._limit_s[row] - self._used_s.get(row, 0.0)) / speed
+        ending, left_s = self._own_end(row)
+        rate = speed / slowdown
+        if self.slow:
+            rate = self.pool.speed_slowed(allocation, self.slow) / slowdown
+            duration_s = overhead_s + left_s / rate
+        else:
+            duration_s = overhead_s + left_s * slowdown / speed
+        if self.jobs.limit_of is not None:
+            allowed_s = self._allowed_s(row, speed)
             if duration_s > allowed_s:
-                ending, duration_s = ENDS_KILLED, max(allowed_s, 0.0)
+                ending, duration_s = ENDS_KILLED, allowed_s
         expected_s = overhead_s + self.expected_s(row) / speed
-        attempt = Attempt(
-            row, now_s, allocation, speed / slowdown, overhead_s, ending, expected_s, self.started, self._at_end
-        )
-        if duration_s < float("inf"):
-            self.clock.at(now_s + duration_s, attempt.ended, self._end_priority)
+        attempt = Attempt(row, now_s, allocation, rate, overhead_s, ending, expected_s, self.started, self._at_end)
+        if duration_s < inf:
+            attempt.alarm = self.clock.at(now_s + duration_s, attempt.ended, self._end_priority)
         return attempt
+
+    def _own_end(self, row: int) -> tuple[int, float]:
+        """How the attempt ends if no limit does it, and the work that it does until then."""
+        left_s = max(self.jobs.run_of[row] - self._done_s.get(row, 0.0), MIN_WORK_S)
+        share = self.luck.fails_after(row, self._failures.get(row, 0))
+        return (ENDS_FINISHED, left_s) if share is None else (ENDS_FAILED, left_s * share)
+
+    def _allowed_s(self, row: int, speed: float) -> float:
+        """How long the attempt may take: limits, as run times, are those of machines of speed 1."""
+        limit_of = self.jobs.limit_of
+        assert limit_of is not None
+        return max((limit_of[row] - self._used_s.get(row, 0.0)) / speed, 0.0)
+
+    def retime(self, attempt: Attempt) -> None:
+        """Work on an attempt's machines may go on at another pace: move its end."""
+        row = attempt.row
+        slowdown = self.luck.slowdown(row, self._attempts[row] - 1)
+        rate = self.pool.speed_slowed(attempt.allocation, self.slow) / slowdown
+        if rate != attempt.rate:
+            now_s = self.clock.now
+            attempt.retimed = now_s, attempt.worked_s(now_s)
+            attempt.rate = rate
+            self.set_end(attempt)
+
+    def set_end(self, attempt: Attempt) -> None:
+        """Work out anew how and when an attempt ends, from what it has worked so far."""
+        row, now_s = attempt.row, self.clock.now
+        attempt.ending, work_s = self._own_end(row)
+        works_from_s = max(now_s, attempt.started_s + attempt.overhead_s)
+        end_s = works_from_s + max(work_s - attempt.worked_s(now_s), 0.0) / attempt.rate
+        if self.jobs.limit_of is not None:
+            limit_s = attempt.started_s + self._allowed_s(row, self.pool.speed(attempt.allocation))
+            if end_s > limit_s:
+                attempt.ending, end_s = ENDS_KILLED, max(limit_s, now_s)
+        if attempt.alarm is not None:
+            attempt.alarm.callbacks.clear()
+        attempt.alarm = self.clock.at(end_s, attempt.ended, self._end_priority) if end_s < inf else None
+
+    def take_table(self, jobs: JobTable) -> None:
+        """Go on with another table, in which what is known of the jobs in the system is the same."""
+        self.jobs = jobs
+        self.waiting.take_table(jobs)
+        self.running.take_table(jobs)
+
+    def failures_of(self, row: int) -> int:
+        """How often the job failed by itself so far."""
+        return self._failures.get(row, 0)
+
+    def done_s(self, row: int) -> float:
+        """Work of earlier attempts that a waiting or running job resumes from."""
+        return self._done_s.get(row, 0.0)
 
     def _hold(self, row: int, sign: float, now_s: float) -> None:
         jobs = self.jobs
@@ -266,13 +373,12 @@ class ClusterState:
 
     def note_usage(self, now_s: float) -> None:
         """Write down what is busy and down from now on."""
-        if self._usage_s[-1] == now_s:
-            self._busy[-1] = self.busy_size
-            self._down[-1] = self.down_size
+        usage = self._usage.latest
+        if usage[-3] == now_s:
+            usage[-2] = self.busy_size
+            usage[-1] = self.down_size
             return
-        self._usage_s.append(now_s)
-        self._busy.append(self.busy_size)
-        self._down.append(self.down_size)
+        usage.extend((now_s, self.busy_size, self.down_size))
 
     def give_back(self, attempt: Attempt) -> None:
         """End an attempt: its machines are free, its seconds are counted."""
@@ -282,24 +388,36 @@ class ClusterState:
         attempt.alive = False
         self.running.remove(attempt)
         self.pool.release(attempt.allocation)
-        self._service_s[row] += now_s - attempt.started_s
+        self._service_s[row] = self._service_s.get(row, 0.0) + (now_s - attempt.started_s)
         self._hold(row, -1.0, now_s)
 
-    def settle(self, row: int, status: int) -> None:
-        """End a job for good."""
-        self.finish_s[row] = self.clock.now
-        self._status[row] = status
+    def settle(self, row: int, status: int) -> float:
+        """End a job for good that ran; when it first started."""
+        now_s, jobs = self.clock.now, self.jobs
+        run_s = jobs.run_of[row]
+        start_s = self._start_s.pop(row)
+        service_s = self._service_s.pop(row)
+        wasted_s, preemptions = 0.0, 0
+        if self._wasted_s:
+            wasted_s = self._wasted_s.pop(row, 0.0)
+        attempts = self._attempts.pop(row)
+        if row in self._done_s:
+            del self._done_s[row], self._used_s[row]
+            self._failures.pop(row, None)
+            preemptions = self._preempted.pop(row, 0)
+        self.settled.latest.extend((row, start_s, now_s, service_s, wasted_s, attempts, preemptions, status))
+        self.settled_slowdown += max(1.0, (now_s - jobs.arrival_of[row]) / max(run_s, SHORT_JOB_S))
         if self.cost is not None:
-            self.cost.ended(row, self.clock.now)
+            self.cost.ended(row, now_s)
         if status == FINISHED:
-            run_s = self._run_s[row]
-            if self.jobs.predictor is not None:
-                self.jobs.predictor.learn(row, run_s)
-            self.discipline.learn(run_s * self.jobs.size_of[row])
+            if jobs.predictor is not None:
+                jobs.predictor.recall(jobs.tenant_of[row], jobs.size_of[row], run_s)
+            self.discipline.learn(run_s * jobs.size_of[row])
+        return start_s
 
     def refuse(self, row: int, status: int) -> None:
         """Turn a job away that never ran."""
-        self._status[row] = status
+        self.settled.latest.extend((row, nan, nan, 0.0, 0.0, 0, 0, status))
 
     def fall_back(self, attempt: Attempt, lost_all_since_checkpoint: bool) -> None:
         """Put an ended attempt's job back to its last checkpoint (or, after a preemption, to where it stood)."""
@@ -314,12 +432,20 @@ class ClusterState:
         self._done_s[row] = kept_s
         used_s = (now_s - attempt.started_s) * self.pool.speed(attempt.allocation)
         self._used_s[row] = self._used_s.get(row, 0.0) + used_s
-        self.jobs.attained_s[row] = kept_s
-        self.waste(row, now_s - attempt.started_s - (kept_s - before_s) / attempt.rate)
+        if self.preemptive:
+            self.jobs.attained_s[row] = kept_s
+        if attempt.retimed is None:
+            useful_s = (kept_s - before_s) / attempt.rate
+        else:
+            # At several paces: as much of the time as of the work.
+            active_s = max(now_s - attempt.started_s - attempt.overhead_s, 0.0)
+            useful_s = active_s * (kept_s - before_s) / max(worked_s - before_s, MIN_WORK_S)
+        self.waste(row, now_s - attempt.started_s - useful_s)
 
     def waste(self, row: int, seconds: float) -> None:
         """Count seconds on machines that brought the job nothing."""
-        self._wasted_s[row] = self._wasted_s.get(row, 0.0) + max(seconds, 0.0)
+        if seconds > 0.0:
+            self._wasted_s[row] = self._wasted_s.get(row, 0.0) + seconds
 
     def count_failure(self, row: int) -> int:
         """Count an own failure of the job; how many there were."""
@@ -330,13 +456,25 @@ class ClusterState:
         """Count a preemption of the job."""
         self._preempted[row] = self._preempted.get(row, 0) + 1
 
-    def results(self, measured_s: tuple[float, float] | None, sampled: tuple[array, array]) -> ClusterResults:
-        """The columns so far."""
+    def results(
+        self, measured_s: tuple[float, float] | None, sampled: tuple[array[float], array[float]], arrived: int
+    ) -> ClusterResults:
+        """The columns so far; ``arrived`` jobs have arrived."""
         trace, now_s = self.trace, self.clock.now
         n = len(trace)
-        service_s = np.array(self._service_s)
+        settled = self.settled.rows()
+        ended = settled[:, 0].astype(np.int64)
+        _, _, finish, served, wasted, attempts, preemptions, statuses = settled.T
+        service_s = _column(self._service_s, n, np.float64)
+        service_s[ended] = served
         for attempt in self.running.by_row.values():
             service_s[attempt.row] += now_s - attempt.started_s
+        finish_s, status = np.full(n, np.nan), np.full(n, UNFINISHED, dtype=np.int8)
+        finish_s[ended], status[ended] = finish, statuses
+        estimate_s = np.nan_to_num(self.jobs.estimate_s, nan=0.0)
+        if self.jobs.predictor is not None:
+            estimate_s[arrived:] = 0.0  # what another fork predicts of them is not this one's
+        usage = self._usage.rows()
         arrival_s = trace.arrival_s
         measured = np.ones(n, dtype=bool)
         if measured_s is not None:
@@ -348,22 +486,22 @@ class ClusterState:
             tasks=trace.tasks,
             tenant=self.jobs.tenant,
             deadline_s=np.full(n, np.nan) if trace.deadline_s is None else trace.deadline_s,
-            estimate_s=np.nan_to_num(self.jobs.estimate_s, nan=0.0),
-            start_s=np.array(self.start_s),
-            finish_s=np.array(self.finish_s),
+            estimate_s=estimate_s,
+            start_s=self.start_s,
+            finish_s=finish_s,
             service_s=service_s,
-            wasted_s=_column(self._wasted_s, n, np.float64),
-            attempts=_column(self._attempts, n, np.int64),
-            preemptions=_column(self._preempted, n, np.int64),
-            status=np.array(self._status, dtype=np.int8),
+            wasted_s=_column(self._wasted_s, n, np.float64, ended, wasted),
+            attempts=_column(self._attempts, n, np.int64, ended, attempts),
+            preemptions=_column(self._preempted, n, np.int64, ended, preemptions),
+            status=status,
             measured=measured,
             cluster_size=self.config.size,
             size_unit=self.config.size_unit,
             tenant_names=tuple(trace.tenant_names or ()),
             usage=Usage(
-                np.array(self._usage_s),
-                np.array(self._busy),
-                np.array(self._down),
+                usage[:, 0].copy(),
+                usage[:, 1].copy(),
+                usage[:, 2].copy(),
                 np.array(sampled[0]),
                 np.array(sampled[1]),
             ),
@@ -371,8 +509,17 @@ class ClusterState:
         )
 
 
-def _column(values: dict[int, Any], n: int, kind: type) -> NDArray[Any]:
+def _column(
+    values: dict[int, Any],
+    n: int,
+    kind: type,
+    ended: NDArray[np.int64] | None = None,
+    final: NDArray[np.float64] | None = None,
+) -> NDArray[Any]:
+    """A column of all jobs: ``values`` of those in the system, ``final`` ones of those that have ended, else 0."""
     out = np.zeros(n, dtype=kind)
     if values:
         out[np.fromiter(values, dtype=np.int64)] = np.fromiter(values.values(), dtype=kind)
+    if ended is not None:
+        out[ended] = final
     return out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
@@ -10,7 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .disciplines import QueueDiscipline
-from .jobs import JobTable
+from .jobs import ByRow, JobTable
+
+
+class _Keys(dict[int, float]):
+    """Scores of jobs under a static discipline, worked out when they are asked for."""
+
+    def __init__(self, discipline: QueueDiscipline, jobs: JobTable) -> None:
+        super().__init__()
+        self._discipline = discipline
+        self._jobs = jobs
+
+    def __missing__(self, row: int) -> float:
+        key = self[row] = float(self._discipline.scores(self._jobs, np.array([row]), 0.0)[0])
+        return key
 
 
 class WaitingJobs:
@@ -28,7 +42,7 @@ class WaitingJobs:
         self._jobs = jobs
         self._discipline = discipline
         self._limit_s = wait_limit_s
-        self._arrival_s: list[float] = jobs.arrival_s.tolist()
+        self._arrival_of = jobs.arrival_of
         self._static = discipline.is_static
         self._keys = array("d")
         self._rows = array("q")
@@ -38,8 +52,28 @@ class WaitingJobs:
         self.kinds: dict[int, int] = {}
         self._kind_of = jobs.kind_of
         known = self._static and jobs.predictor is None
-        every = np.arange(len(jobs.arrival_s))
-        self._known_keys: list[float] | None = discipline.scores(jobs, every, 0.0).tolist() if known else None
+        every = np.arange(jobs.n)
+        self._known_keys: ByRow[float] | None = discipline.scores(jobs, every, 0.0).tolist() if known else None
+
+    def fork(self, jobs: JobTable, discipline: QueueDiscipline) -> WaitingJobs:
+        """The queue of a forked replay, over its jobs and discipline."""
+        twin = copy.copy(self)
+        twin._jobs = jobs
+        twin._discipline = discipline
+        twin._keys = self._keys[:]
+        twin._rows = self._rows[:]
+        twin._by_arrival = self._by_arrival[:]
+        twin.overdue = self.overdue[:]
+        twin.kinds = self.kinds.copy()
+        return twin
+
+    def take_table(self, jobs: JobTable) -> None:
+        """Go on with a table that holds the waiting jobs alone, unchanged, and later ones."""
+        self._jobs = jobs
+        self._arrival_of = jobs.arrival_of
+        self._kind_of = jobs.kind_of
+        if self._known_keys is not None:
+            self._known_keys = _Keys(self._discipline, jobs)
 
     def __len__(self) -> int:
         return len(self._rows) + len(self.overdue)
@@ -107,7 +141,7 @@ class WaitingJobs:
         limit_s = self._limit_s
         if limit_s is None:
             return []
-        arrival_s, waiting = self._arrival_s, self._by_arrival
+        arrival_s, waiting = self._arrival_of, self._by_arrival
         if not waiting or now_s - arrival_s[waiting[0]] <= limit_s:
             return []
         n = 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,7 +22,6 @@ class Window:
         kinds_that_fit: Kinds of demand that wait and fit now (`jobs.JobTable.kind_of`).
         mask: Legal actions, shape (K + 1,); the last one starts nothing.
         commits: Whether a choice is committed and need not fit (RLScheduler's protocol).
-        arrivals: Jobs that have arrived since an observer last took them in.
     """
 
     def __init__(self, state: ClusterState, size: int, commitment: Commitment | None) -> None:
@@ -31,16 +32,17 @@ class Window:
         self.fits: NDArray[np.bool_] = np.empty(0, dtype=bool)
         self.kinds_that_fit: list[int] = []
         self.mask: NDArray[np.bool_] = np.zeros(size + 1, dtype=bool)
-        self.arrivals: list[int] = []
+
+    def fork(self, state: ClusterState) -> Window:
+        """The window of a forked replay; its arrays are made anew at each look, so they can be shared."""
+        twin = copy(self)
+        twin._state = state
+        return twin
 
     def _first_rows(self, state: ClusterState) -> NDArray[np.int64]:
         if state.quota is None:
             return state.waiting.first_rows(self.size, state.clock.now)
         return state.standing(state.clock.now)[: self.size]
-
-    def note_arrival(self, row: int) -> None:
-        """A job arrived; observers take it in at the next decision."""
-        self.arrivals.append(row)
 
     def look(self, *, may_wait: bool) -> NDArray[np.bool_] | None:
         """Take in the queue; the legal actions, or None where nothing can start."""

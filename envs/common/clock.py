@@ -7,7 +7,7 @@ computed in closed form and must be bit-identical however they were reached, so 
 from __future__ import annotations
 
 from collections.abc import Callable
-from heapq import heappush
+from heapq import heapify, heappush
 from operator import attrgetter
 from typing import Any
 
@@ -34,3 +34,16 @@ class Clock(simpy.Environment):
         event = Alarm(callback)
         heappush(self._queue, (time_s, priority, next(self._eid), event))  # type: ignore[arg-type]
         return event
+
+    def upcoming(self) -> list[tuple[float, int, simpy.Event]]:
+        """The events to come as (time, priority, event), in their order."""
+        return [(time_s, priority, event) for time_s, priority, _, event in sorted(self._queue)]  # type: ignore[type-var]
+
+    def keep(self, wanted: Callable[[int, simpy.Event], bool]) -> None:
+        """Cancel the events to come that ``wanted(priority, event)`` says no to."""
+        self._queue = [entry for entry in self._queue if wanted(entry[1], entry[3])]
+        heapify(self._queue)
+
+    def pass_until(self, time_s: float) -> None:
+        """Let time go by until ``time_s``, before which nothing may be due."""
+        self._now = time_s

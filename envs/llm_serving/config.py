@@ -116,6 +116,49 @@ class Outage(BaseModel):
         return self
 
 
+class Slowdown(BaseModel):
+    """The steps of a replica that start in [start_s, end_s) take ``factor`` times as long; overlapping ones multiply.
+
+    A straggler; a cold start is one that begins when an outage's ``up_s`` is reached. A step that is under way when the
+    slowdown begins or ends takes what it took.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    replica: int = Field(ge=0)
+    start_s: float = Field(ge=0, allow_inf_nan=False)
+    end_s: float = Field(gt=0, allow_inf_nan=False)
+    factor: float = Field(gt=0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Slowdown:
+        if self.end_s <= self.start_s:
+            raise ValueError(f"end_s ({self.end_s}) must be after start_s ({self.start_s})")
+        return self
+
+
+class KVCut(BaseModel):
+    """A replica has only ``share`` of its KV blocks in [start_s, end_s); of overlapping cuts the deepest counts.
+
+    The first step that is decided in the window gives the blocks up: free ones first, the least recently used content
+    first; then requests are preempted as by any shortage of blocks, the last one first. What does not fit what is left
+    waits for the cut to end; what does not fit the whole cache is rejected.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    replica: int = Field(ge=0)
+    start_s: float = Field(ge=0, allow_inf_nan=False)
+    end_s: float = Field(gt=0, allow_inf_nan=False)
+    share: float = Field(ge=0, le=1, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> KVCut:
+        if self.end_s <= self.start_s:
+            raise ValueError(f"end_s ({self.end_s}) must be after start_s ({self.start_s})")
+        return self
+
+
 class FleetConfig(BaseModel):
     """A fleet and what its router knows."""
 
@@ -123,6 +166,8 @@ class FleetConfig(BaseModel):
 
     replicas: tuple[ReplicaConfig, ...] = Field(min_length=1)
     outages: tuple[Outage, ...] = ()
+    slowdowns: tuple[Slowdown, ...] = ()
+    kv_cuts: tuple[KVCut, ...] = ()
     telemetry_delay_s: float = Field(0.1, ge=0, allow_inf_nan=False, description="age of what replicas report [s]")
     output_estimate: Literal["class-mean", "oracle"] = Field(
         "class-mean", description="what the router believes of output lengths: the class's mean so far, or the truth"
@@ -140,6 +185,10 @@ class FleetConfig(BaseModel):
             if outage.down_s < last_up.get(outage.replica, 0.0):
                 raise ValueError(f"outages of replica {outage.replica} overlap at {outage.down_s} s")
             last_up[outage.replica] = outage.up_s
+        for what, changes in (("slowdown", self.slowdowns), ("KV cut", self.kv_cuts)):
+            for change in changes:
+                if change.replica >= len(self.replicas):
+                    raise ValueError(f"{what} of replica {change.replica}, but the fleet has {len(self.replicas)}")
         return self
 
     @classmethod

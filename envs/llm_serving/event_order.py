@@ -1,4 +1,4 @@
-"""Order of simultaneous events: outages, then deliveries of requests that were decided on earlier, then arrivals, then
+"""Order of simultaneous events: faults, then deliveries of requests that were decided on earlier, then arrivals, then
 step boundaries in the order of the replicas."""
 
 OUTAGE, DELIVERY, ARRIVAL, BOUNDARY = 0, 1, 2, 3

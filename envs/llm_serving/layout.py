@@ -26,6 +26,12 @@ GLOBAL_FIELDS = (
     Field("outage_fraction", 0, 1, "share of replicas that are down"),
 )
 
+TELEMETRY_FIELDS = ("waiting", "waiting_ktokens", "running", "kv_fraction", "drain_s", "ttft_s", "decode_step_s")
+"""Per-replica fields that depend on what replicas report, so that a fault of the reporting corrupts them.
+
+The others stand in the router's own books (what it sent, what came back) or in the request itself.
+"""
+
 
 def layout_for(n_replicas: int) -> Layout:
     """The router's observation layout for a fleet of ``n_replicas``."""

@@ -6,11 +6,13 @@ No field looks ahead: output lengths enter as the estimate of the request's clas
 
 from __future__ import annotations
 
+from copy import copy
 from math import exp
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...traces import HandrailError
 from .layout import GLOBAL_FIELDS, REPLICA_FIELDS, layout_for
 from .prefix_index import PrefixIndex
 from .replica import Replica
@@ -50,9 +52,25 @@ class RouterObserver:
         self._index: PrefixIndex | None = None
         trace = simulator.trace
         if trace.prefix_blocks is not None and any(r.prefix_caching for r in replicas):
-            chunks = int(self._capacity.sum()) // trace.prefix_block_tokens
+            self._block_tokens = trace.prefix_block_tokens
+            chunks = int(self._capacity.sum()) // self._block_tokens
             self._index = PrefixIndex(n, chunks)
             simulator.prefix_index = self._index
+
+    def fork(self, simulator: ServingSimulator) -> RouterObserver:
+        """The observer of ``simulator``, a fork of this observer's; it has seen what this one has.
+
+        Raises:
+            HandrailError: ``simulator`` is no fork of a simulator with an observer.
+        """
+        if simulator.view is None:
+            raise HandrailError("RouterObserver.fork() takes a fork of the simulator that the observer is attached to")
+        twin = copy(self)
+        twin._simulator = simulator
+        twin.view = simulator.view
+        twin._index = simulator.prefix_index
+        twin._matrix = self._matrix.copy()
+        return twin
 
     def __call__(self, point: DecisionPoint) -> NDArray[np.float32]:
         """The observation at a decision point: a new array, every value within the layout's bounds."""
@@ -120,10 +138,9 @@ class RouterObserver:
     def _prefix_fraction(self, request: Request) -> NDArray[np.float64] | None:
         if self._index is None:
             return None
-        offsets, ids = self._simulator.trace.prefix_blocks  # type: ignore[misc]
-        keys = ids[offsets[request.row] : offsets[request.row + 1]].tolist()
+        keys = self._simulator.arrivals.prefix_ids(request.row)
         request.chunk_keys = keys
-        matched_tokens = self._index.matched_chunks(keys) * self._simulator.trace.prefix_block_tokens
+        matched_tokens = self._index.matched_chunks(keys) * self._block_tokens
         return np.minimum(matched_tokens, request.prompt - 1) / request.prompt
 
 

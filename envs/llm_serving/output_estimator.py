@@ -17,6 +17,12 @@ class OutputEstimator:
         self._count: dict[int, int] = {}
         self._tokens: dict[int, int] = {}
 
+    def fork(self) -> OutputEstimator:
+        """A copy that goes its own way."""
+        twin = OutputEstimator(self.prior_tokens, oracle=self.oracle)
+        twin._count, twin._tokens = self._count.copy(), self._tokens.copy()
+        return twin
+
     def estimate(self, request: Request) -> float:
         """Expected output tokens of a request."""
         if self.oracle:

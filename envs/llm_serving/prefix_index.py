@@ -22,6 +22,12 @@ class PrefixIndex:
         self._holders: OrderedDict[int, int] = OrderedDict()  # chunk -> bit mask of replicas
         self._all = (1 << n_replicas) - 1
 
+    def fork(self) -> PrefixIndex:
+        """A copy that goes its own way."""
+        twin = PrefixIndex(self._n_replicas, self._capacity)
+        twin._holders = self._holders.copy()
+        return twin
+
     def matched_chunks(self, keys: list[int]) -> NDArray[np.float64]:
         """Leading chunks of ``keys`` that each replica is believed to hold, shape (R,)."""
         matched = np.zeros(self._n_replicas)

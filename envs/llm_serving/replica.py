@@ -18,9 +18,10 @@ sequences again" it is made late, when step m ends.
 from __future__ import annotations
 
 import math
-from array import array
-from heapq import heappop
-from typing import Protocol
+from collections import deque
+from copy import copy
+from heapq import heapify, heappop
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,8 @@ from simpy import Event
 from ..common.clock import Clock
 from .config import ReplicaConfig
 from .event_order import BOUNDARY
-from .request import Request
+from .ledger import Ledger
+from .request import Request, RequestForks
 from .scheduler import Chunk, Scheduler
 
 # Columns of a step record: start [s], first step's length [s], its growth a step [s], steps, measured sequences that
@@ -79,7 +81,8 @@ class Replica(Scheduler):
         self._priority = BOUNDARY + index
         self._callback = self._on_boundary
         self.up = True
-        self.records = array("d")
+        self.pace = 1.0  # a step takes this many times what the latency model says
+        self.records = Ledger()
         self.record_count = 0
         super().__init__(config, stepwise)
 
@@ -106,6 +109,34 @@ class Replica(Scheduler):
         self.record_kv = 0
         self._wake: Event | None = None
         self._wake_j = 0
+
+    def fork(self, clock: Clock, sink: Sink, forks: RequestForks) -> Self:
+        """A copy in a forked simulator, which has yet to bring its wake-up along (see `woken_by`)."""
+        twin = copy(self)
+        twin.clock = clock
+        twin.sink = sink
+        twin._callback = twin._on_boundary
+        twin._wake = None
+        twin.records = self.records.fork()
+        twin.kv = self.kv.fork()
+        twin.running = dict.fromkeys([forks[request] for request in self.running])
+        twin.waiting = deque([forks[request] for request in self.waiting])
+        twin.phases = self.phases.copy()
+        twin.finishing = [(step, order, forks[request]) for step, order, request in self.finishing]
+        twin.partial = None if self.partial is None else forks[self.partial]
+        twin.chunks = [(forks[request], size, completes) for request, size, completes in self.chunks]
+        twin.next_chunks = [(forks[request], size, completes) for request, size, completes in self.next_chunks]
+        twin.leavers = [forks[request] for request in self.leavers]
+        twin.in_flight_victims = [forks[request] for request in self.in_flight_victims]
+        return twin
+
+    def woken_by(self, event: Event) -> bool:
+        """Whether this wake-up is the one that counts: later ones that were brought forward are passed over."""
+        return event is self._wake
+
+    def wake_at(self, time_s: float) -> None:
+        """Bring along the wake-up of the replica that this one was copied from."""
+        self._wake = self.clock.at(time_s, self._callback, self._priority)
 
     # Arrivals
 
@@ -214,7 +245,7 @@ class Replica(Scheduler):
         if held:
             if request.preemptions:
                 self.kv.forget(held, -1 - request.row)
-            self.kv.release(held, blocks - sum(e.length for e in held))
+            self.kv.release(held, blocks - self.kv.blocks_of(held))
         else:
             self.kv.release_anonymous(blocks)
         self.blocked = False
@@ -270,7 +301,7 @@ class Replica(Scheduler):
             for request, size, _ in chunks:
                 tokens += size
                 work += size * (request.computed - size + (size + 1) * 0.5)
-            self.a_s = self.overhead_s + self.latency.step_s(tokens, work, n, kv_tokens)
+            self.a_s = self.pace * (self.overhead_s + self.latency.step_s(tokens, work, n, kv_tokens))
             self.b_s = 0.0
             self.j_limit = 1
         else:
@@ -278,8 +309,8 @@ class Replica(Scheduler):
             if batch_s is None:
                 batch_s = self._batch_s[n] = self.latency.batch_s(self._pad[n] if n < len(self._pad) else n)
             kv_s, slope, knot = self.latency.kv.at(kv_tokens)
-            self.a_s = self.overhead_s + (batch_s + kv_s)
-            self.b_s = slope * n
+            self.a_s = self.pace * (self.overhead_s + (batch_s + kv_s))
+            self.b_s = self.pace * slope * n
             self.j_limit = 1 << 60 if knot == math.inf else math.ceil((knot - kv_tokens) / n)
         if self.reporting:
             self.sink.report(self, now_s)
@@ -287,7 +318,7 @@ class Replica(Scheduler):
     def _close_record(self) -> None:
         if self.open:
             self.open = False
-            self.records.extend(
+            self.records.tail.extend(
                 (self.anchor_s, self.a_s, self.b_s, self.j, self.record_m, self.record_n, self.record_kv)
             )
             self.record_count += 1
@@ -296,7 +327,7 @@ class Replica(Scheduler):
 
     def records_until(self, now_s: float) -> NDArray[np.float64]:
         """All step records, shape (k, RECORD_WIDTH); of the open one the steps that ended before ``now_s``."""
-        closed = np.array(self.records).reshape(-1, RECORD_WIDTH)
+        closed = self.records.rows(RECORD_WIDTH)
         if not self.open:
             return closed
         steps = self._steps_before(now_s)
@@ -316,12 +347,17 @@ class Replica(Scheduler):
         if (
             self.chunks
             or self.decided
+            or self._resizing
             or self.stepwise
             # After a preemption nothing was admitted: the head of waiting is tried again at the next boundary.
             or (self.waiting and not self.blocked and len(self.running) < self.max_num_seqs)
         ):
             self._sleep_until(self.j + 1)
             return
+        self._sleep_until(self.j + self._quiet_steps())
+
+    def _quiet_steps(self) -> int:
+        """How many steps of the open record end before anything can change, if nothing arrives."""
         finishing = self.finishing
         while True:  # drop what was preempted since
             finish_step, order, request = finishing[0]
@@ -337,7 +373,39 @@ class Replica(Scheduler):
             most = self._last_coverable_step() - self.is_async - self.step
             if most < k:
                 k = most
-        self._sleep_until(self.j + k)
+        return k
+
+    # Output lengths drawn anew
+
+    def least_output(self, request: Request, now_s: float) -> int:
+        """The fewest output tokens of a request here, going by its tokens so far and the steps decided so far."""
+        if request.finish_step < 0:
+            return request.generated + 1
+        ended = self._steps_before(now_s) if self.open else self.j
+        running = self.step + ended - self.j + 1
+        # Where the step after it has been decided already, it has blocks for that one too.
+        return request.generated_base + max(running, self.covered)
+
+    def replan(self, now_s: float) -> None:
+        """Output lengths have changed: go on from the present moment, whatever was planned before."""
+        decoding = [r for r in self.running if r.finish_step >= 0 and not r.leaving]
+        for request in decoding:
+            request.finish_step = request.output - request.generated_base
+        self.finishing = [(request.finish_step, request.order, request) for request in decoding]
+        heapify(self.finishing)
+        if not self.busy:
+            return
+        if (
+            self.chunks
+            or self.decided
+            or self._changed
+            or self._resizing
+            or self.stepwise
+            or (self.waiting and not self.blocked and len(self.running) < self.max_num_seqs)
+        ):
+            self._sleep_until(self._steps_before(now_s) + 1)
+        else:
+            self._sleep_until(self.j + self._quiet_steps())
 
     # Decisions
 
@@ -347,6 +415,7 @@ class Replica(Scheduler):
         chunks = self.chunks
         if not (
             self.stepwise
+            or self._resizing
             or self.partial is not None
             or (self.waiting and not self.blocked and len(self.running) < self.max_num_seqs)
         ):
@@ -380,7 +449,29 @@ class Replica(Scheduler):
             request.last_token_s = now_s
         self._changed = True
 
-    # Outages
+    # Faults
+
+    def set_pace(self, pace: float, now_s: float) -> None:
+        """Steps that start from now on take ``pace`` times what the latency model says."""
+        if pace == self.pace:
+            return
+        self.pace = pace
+        if self.busy:
+            self._changed = True
+            self._wake_at_or_after(now_s)
+
+    def set_cut(self, blocks: int, now_s: float) -> None:
+        """A KV cut takes ``blocks`` away from now on, in all; the next step that is decided gives them up."""
+        self.cut_blocks = blocks
+        self._resizing = blocks != self._withheld
+        if not self._resizing:
+            return
+        if self.busy:
+            self._wake_at_or_after(now_s)
+            return
+        self._resize(self.step, now_s)
+        if self.waiting and self._wake is None:
+            self._wake = self.clock.at(now_s, self._callback, self._priority)
 
     def go_down(self, now_s: float) -> list[Request]:
         """Lose everything; return the displaced requests, running ones first, each in its queue's order.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from .kv_cache import Extent
-
 
 class Request:
     """One request in flight.
@@ -41,7 +39,7 @@ class Request:
     scheduled_s = -1.0
     first_token_s = -1.0
     last_token_s = -1.0
-    held: list[Extent] | None = None
+    held: list[int] | None = None
     keys: list[tuple[int, int]] | None = None
     chunk_keys: list[int] | None = None
     own_start = 0
@@ -57,3 +55,19 @@ class Request:
         self.output = output
         self.measured = measured
         self.pending = prompt
+
+    def fork(self) -> Request:
+        """A copy for a forked simulator."""
+        twin = Request.__new__(Request)
+        twin.__dict__.update(self.__dict__)
+        if self.held is not None:
+            twin.held = self.held.copy()
+        return twin
+
+
+class RequestForks(dict[Request, Request]):
+    """The copies of requests in flight, each made when it is asked for first."""
+
+    def __missing__(self, request: Request) -> Request:
+        twin = self[request] = request.fork()
+        return twin

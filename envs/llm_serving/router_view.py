@@ -44,6 +44,13 @@ class RouterView:
         for replica in replicas:
             replica.reporting = True
 
+    def fork(self, estimator: OutputEstimator) -> RouterView:
+        """A copy that goes its own way, for a fork of the simulator with this ``estimator``."""
+        twin = RouterView([], self.delay_s, estimator)
+        for name in ("seen", "inflight", "prefill_tokens", "decode_tokens", "unseen_tokens", "_reports", "_unseen"):
+            setattr(twin, name, getattr(self, name).copy())
+        return twin
+
     def look(self, now_s: float) -> None:
         """Bring `seen` and `unseen_tokens` to what is visible now."""
         visible_s = now_s - self.delay_s

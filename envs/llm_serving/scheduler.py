@@ -12,7 +12,7 @@ from collections import deque
 from heapq import heappop, heappush
 
 from .config import ReplicaConfig
-from .kv_cache import Extent, KVCache
+from .kv_cache import KVCache
 from .request import Request
 
 Chunk = tuple[Request, int, bool]  # request, tokens, whether it completes what is known of the request
@@ -38,10 +38,14 @@ class Scheduler(ABC):
         self.token_budget = config.max_num_batched_tokens
         self.total_blocks = config.kv_capacity_tokens // config.block_size
         self.prefix_caching = bool(config.prefix_caching)
+        self.cut_blocks = 0  # blocks that a KV cut in force takes away
         self._reset()
 
     def _reset(self) -> None:
         self.kv = KVCache(self.total_blocks)
+        self.kv.take(self.cut_blocks)
+        self._withheld = self.cut_blocks  # of these, the blocks given up already
+        self._resizing = False  # the two differ
         self.waiting: deque[Request] = deque()
         self.running: dict[Request, None] = {}  # in the order of admission
         self.pending_tokens = 0  # known tokens of waiting and running requests that no step has computed yet
@@ -62,6 +66,10 @@ class Scheduler(ABC):
         """Whether the request can ever be served here."""
         tokens = request.prompt + request.output
         return tokens <= self.max_model_len and -(-tokens // self.block_size) <= self.total_blocks
+
+    def longest_output(self, request: Request) -> int:
+        """The most output tokens with which the request can be served here."""
+        return min(self.max_model_len, self.total_blocks * self.block_size) - request.prompt
 
     def _join(self, request: Request, step: int) -> None:
         """After ``step``, which emits a token of the request, it decodes; or it leaves, if that token is its last."""
@@ -131,6 +139,10 @@ class Scheduler(ABC):
     def _schedule(self, step: int, now_s: float) -> list[Chunk]:
         """Decide ``step``: blocks for the decoding sequences, the next chunk of the partial prompt, admissions."""
         before = self._preempted
+        if self._resizing:
+            if self.covered < step - 1:
+                self._cover_through(step - 1)
+            self._resize(step, now_s)
         if self.covered < step:
             if self.covered < step - 1:
                 self._cover_through(step - 1)
@@ -199,7 +211,7 @@ class Scheduler(ABC):
                 found = kv.find(keys, (known - 1) // size)
                 hit = sum(used for _, used in found)
                 # A hit that is free takes a free block just as a new one does.
-                need -= sum(used for extent, used in found if extent.refs)
+                need -= sum(used for extent, used in found if kv.refs[extent])
             if need > kv.free:
                 self.blocked = True
                 return
@@ -237,6 +249,24 @@ class Scheduler(ABC):
             else:
                 kv.take(1)
 
+    def _resize(self, step: int, now_s: float) -> None:
+        """Give up blocks to a KV cut, or take them back, when ``step`` is decided and blocks are covered before it."""
+        kv = self.kv
+        missing = self.cut_blocks - self._withheld
+        if missing < 0:
+            kv.release_anonymous(-missing)
+            self.blocked = False
+        else:
+            while kv.free < missing:
+                victim = next((r for r in reversed(self.running) if not r.leaving), None)
+                if victim is None:  # those that leave give their blocks back before the next step is decided
+                    missing = kv.free
+                    break
+                self._preempt(victim, step, now_s)
+            kv.take(missing)
+        self._withheld += missing
+        self._resizing = self._withheld != self.cut_blocks
+
     def _preempt(self, request: Request, step: int, now_s: float) -> None:
         """Free everything the request holds and put it at the head of waiting; ``step`` is the one being decided."""
         self._preempted += 1
@@ -255,7 +285,7 @@ class Scheduler(ABC):
         held = request.held or []
         if self.prefix_caching:
             self._fill_own(request, held, computed // self.block_size)
-        self.kv.release(held, blocks - sum(e.length for e in held))
+        self.kv.release(held, blocks - self.kv.blocks_of(held))
         request.held = None
         self._victim_stopped(request, decoding, now_s)
         known = request.prompt + request.generated
@@ -266,9 +296,9 @@ class Scheduler(ABC):
         self.waiting.appendleft(request)
         self.blocked = False
 
-    def _fill_own(self, request: Request, held: list[Extent], full_blocks: int) -> None:
+    def _fill_own(self, request: Request, held: list[int], full_blocks: int) -> None:
         """The request may find its own tokens' blocks again when it is recomputed, as far as they are still there."""
-        filled = sum(e.length for e in held)
+        filled = self.kv.blocks_of(held)
         if full_blocks > max(filled, request.own_start):
             start = max(filled, request.own_start) - request.own_start
             self.kv.fill(held, -1 - request.row, start, full_blocks - request.own_start)

@@ -6,18 +6,21 @@
         point = simulator.advance()
     results = simulator.results()
 
-Order of simultaneous events: outages (down, then up, each in the order of the replicas), then deliveries of requests
-whose decision took time, in the order of the decisions, then arrivals in the order of the trace, then step boundaries
-in the order of the replicas. So a request that arrives exactly on a boundary can join the step that starts there.
+Order of simultaneous events: faults (down, then up, then slowdowns, then KV cuts, each in the order of the replicas),
+then deliveries of requests whose decision took time, in the order of the decisions, then arrivals in the order of the
+trace, then step boundaries in the order of the replicas. So a request that arrives exactly on a boundary can join the
+step that starts there.
 """
 
 from __future__ import annotations
 
-from array import array
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from math import inf, prod
+from types import MethodType
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,17 +28,21 @@ from simpy import Event
 
 from ...traces import HandrailError, RequestTrace
 from ..common.clock import Clock
+from .arrivals import Arrivals, TraceArrivals
 from .config import FleetConfig, Outage
-from .event_order import ARRIVAL, DELIVERY, OUTAGE
+from .event_order import ARRIVAL, BOUNDARY, DELIVERY, OUTAGE
+from .hidden import HiddenModel
+from .ledger import Ledger
 from .output_estimator import OutputEstimator
 from .prefix_index import PrefixIndex
 from .replica import Replica
-from .request import Request
+from .request import Request, RequestForks
 from .results import FINISHED, REJECTED, ROW_WIDTH, UNFINISHED, ServingResults
 from .router_view import RouterView
 from .v0 import ReplicaV0
 
-_FEED = 4096  # trace rows turned into Python numbers at a time
+TTFT_WEIGHT, E2E_WEIGHT = 1.0, 0.1
+"""What a request's second before its first token and a second in the system cost, in `charged_s`."""
 
 
 class Outcome(NamedTuple):
@@ -122,6 +129,7 @@ class ServingSimulator:
                     f"trace {trace.name!r}: prefix blocks of {trace.prefix_block_tokens} tokens are no multiple of "
                     f"the KV block size {replica_config.block_size} of replica {index}; set block_size to divide it"
                 )
+        self._prefix_block_tokens = trace.prefix_block_tokens
         self._prefixes = trace.prefix_blocks is not None and any(r.prefix_caching for r in self.replicas)
         self.up = np.ones(len(self.replicas), dtype=bool)
         self.n_up = len(self.replicas)
@@ -129,7 +137,7 @@ class ServingSimulator:
         self.prefix_index: PrefixIndex | None = None
         self.estimator = OutputEstimator(config.output_prior_tokens, oracle=config.output_estimate == "oracle")
         # Arrivals
-        self._n = len(trace)
+        self.arrivals: Arrivals = TraceArrivals(trace)
         self._next = 0
         self._feed_start = 0
         self._feed_end = 0
@@ -137,16 +145,15 @@ class ServingSimulator:
         self._feed_prompt: list[int] = []
         self._feed_output: list[int] = []
         self._feed_label: list[int] | None = None
-        self._labels = _labels(trace)
         self._pending: deque[Request] = deque()  # wait for the router's choice
         self._held: deque[Request] = deque()  # every replica is down
         self._at_decision: Request | None = None
         self.decisions = 0
         self._outcomes: list[Outcome] = []
         # Finished rows
-        self._rows = array("d")
-        self._extra_ranges = array("d")
-        self._extra_gaps = array("d")
+        self._rows = Ledger()
+        self._extra_ranges = Ledger()
+        self._extra_gaps = Ledger()
         # Counters, kept in the event handlers
         self.arrived = 0
         self.finished_count = 0
@@ -156,14 +163,14 @@ class ServingSimulator:
         self._area_s = 0.0  # request seconds in the system
         self._area_ttft_s = 0.0  # of those, before the first token
         self._area_at_s = 0.0
-        self._measured_left = self._count_measured()
+        self._measured_left: float = self._count_measured()  # without end once the future is drawn
         outages = _merged(config.outages)
-        for time_s, replica in sorted((o.down_s, o.replica) for o in outages):
-            self.clock.at(time_s, _Bound(self._go_down, replica), OUTAGE)
-        for time_s, replica in sorted((o.up_s, o.replica) for o in outages):
-            self.clock.at(time_s, _Bound(self._come_up, replica), OUTAGE)
-        if self._n:
-            self._schedule_arrival()
+        self._schedule_faults(self._go_down, [(o.down_s, o.replica) for o in outages])
+        self._schedule_faults(self._come_up, [(o.up_s, o.replica) for o in outages])
+        for handler, windows in ((self._change_pace, config.slowdowns), (self._change_cut, config.kv_cuts)):
+            times = [(time_s, window.replica) for window in windows for time_s in (window.start_s, window.end_s)]
+            self._schedule_faults(handler, times)
+        self._schedule_arrival()
 
     # The loop
 
@@ -195,6 +202,26 @@ class ServingSimulator:
         self._at_decision = request
         outcomes, self._outcomes = self._outcomes, []
         return DecisionPoint(request.row, self.decisions, self.clock.now, request.prompt, self.up, outcomes)
+
+    def advance_until(self, until_s: float) -> DecisionPoint | None:
+        """As `advance`, but stop at simulated time ``until_s`` if no request needs a choice by then.
+
+        What happens at ``until_s`` itself still happens. After ``None``, `now_s` is ``until_s``, or the run is over.
+
+        Raises:
+            HandrailError: The last decision has not been applied, or ``until_s`` has gone by.
+        """
+        if self._at_decision is not None:
+            raise HandrailError("advance_until() was called before apply() of the last decision")
+        clock = self.clock
+        if not until_s >= clock.now:
+            raise HandrailError(f"advance_until({until_s}): it is {clock.now} s already; give a later time")
+        while not self._pending and self._measured_left:
+            if clock.peek() > until_s:
+                clock.pass_until(until_s)
+                return None
+            clock.step()
+        return self.advance()
 
     @property
     def request_at_decision(self) -> Request:
@@ -235,18 +262,108 @@ class ServingSimulator:
             self._deliver(request)
 
     def results(self) -> ServingResults:
-        """The columns, one row a request of the trace; see `ServingResults`."""
+        """The columns, one row a request of the trace; see `ServingResults`.
+
+        Raises:
+            HandrailError: The future was drawn, and its requests are in no trace.
+        """
+        if self._measured_left == inf:
+            raise HandrailError("results() of a fork whose future was drawn: its requests are in no trace")
         return ServingResults(
             trace=self.trace,
-            rows=np.frombuffer(self._rows, dtype=np.float64).reshape(-1, ROW_WIDTH),
+            rows=self._rows.rows(ROW_WIDTH),
             in_flight=self._in_flight_rows(),
             records=[r.records_until(self.clock.now) for r in self.replicas],
-            extra_ranges=np.frombuffer(self._extra_ranges, dtype=np.float64).reshape(-1, 4),
-            extra_gaps=np.frombuffer(self._extra_gaps, dtype=np.float64).reshape(-1, 3),
+            extra_ranges=self._extra_ranges.rows(4),
+            extra_gaps=self._extra_gaps.rows(3),
             measured_s=self.measured_s,
             end_s=self.clock.now,
             area_s=self._areas()[0],
         )
+
+    # Forks
+
+    def fork(self) -> Self:
+        """An independent copy as it stands, with the decision at hand open if there is one.
+
+        The same actions from now on give the same results in both, bit for bit. Config, trace and all that has ended
+        are shared; what is in flight is copied. An observer is forked by its own `RouterObserver.fork`.
+        """
+        twin = copy(self)
+        forks = RequestForks()
+        twin.clock = Clock(self.clock.now)
+        twin.replicas = [replica.fork(twin.clock, twin, forks) for replica in self.replicas]
+        twin.estimator = self.estimator.fork()
+        if self.view is not None:
+            twin.view = self.view.fork(twin.estimator)
+        if self.prefix_index is not None:
+            twin.prefix_index = self.prefix_index.fork()
+        twin._pending = deque([forks[request] for request in self._pending])
+        twin._held = deque([forks[request] for request in self._held])
+        twin._at_decision = None if self._at_decision is None else forks[self._at_decision]
+        twin._outcomes = self._outcomes.copy()
+        twin._rows = self._rows.fork()
+        twin._extra_ranges = self._extra_ranges.fork()
+        twin._extra_gaps = self._extra_gaps.fork()
+        for time_s, priority, event in self.clock.upcoming():
+            if priority >= BOUNDARY:
+                index = priority - BOUNDARY
+                if self.replicas[index].woken_by(event):
+                    twin.replicas[index].wake_at(time_s)
+            elif priority == ARRIVAL:
+                twin.clock.at(time_s, twin._on_arrival, ARRIVAL)
+            else:
+                twin.clock.at(time_s, event.callbacks[0].fork(twin, forks), priority)
+        return twin
+
+    def hidden_model(self) -> HiddenModel:
+        """A model of what a router cannot know of this run; it learns from the decisions that it is told of.
+
+        It needs an observer attached, without which a simulator keeps no outcomes.
+        """
+        return HiddenModel(self)
+
+    def in_flight(self) -> list[tuple[Request, int, float]]:
+        """Every request in the system: (request, fewest, most output tokens that fit what has been done with it)."""
+        now_s = self.clock.now
+        loose = [*self._pending, *self._held]
+        if self._at_decision is not None:
+            loose.append(self._at_decision)
+        for _, priority, event in self.clock.upcoming():
+            if priority == DELIVERY:
+                loose.append(event.callbacks[0].argument)  # type: ignore[index]
+        found: list[tuple[Request, int, float]] = [(r, r.generated + 1, inf) for r in loose]
+        for replica in self.replicas:
+            for request in (*replica.running, *replica.waiting):
+                found.append((request, replica.least_output(request, now_s), replica.longest_output(request)))
+        return found
+
+    def forget(self, arrivals: Arrivals, up_s: dict[int, float], latency_factor: float) -> None:
+        """Take the truth out of a fork whose `in_flight` requests have new output lengths (see `hidden`).
+
+        Args:
+            arrivals: What comes from now on, in place of the trace.
+            up_s: When each replica that is down comes up [s]; no other faults come.
+            latency_factor: Every step that starts from now on takes this many times as long.
+        """
+        now_s = self.clock.now
+        self.trace = self.trace.head(0)
+        self.config = self.config.model_copy(update={"outages": (), "slowdowns": (), "kv_cuts": ()})
+        self.measured_s = None
+        self._measured_left = inf
+        self.arrivals = arrivals
+        self._feed_start = self._feed_end = self._next
+        self._feed_arrival, self._feed_prompt, self._feed_output, self._feed_label = [now_s], [], [], None
+        for replica in self.replicas:
+            replica.replan(now_s)
+            replica.set_pace(replica.pace * latency_factor, now_s)
+        awake = [replica.woken_by for replica in self.replicas]
+        self.clock.keep(
+            lambda priority, event: priority == DELIVERY or (priority > ARRIVAL and awake[priority - BOUNDARY](event))
+        )
+        for index, time_s in up_s.items():
+            self.clock.at(time_s, _Bound(self._come_up, index), OUTAGE)
+        self._schedule_arrival()
 
     # Costs
 
@@ -262,6 +379,14 @@ class ServingSimulator:
         """
         return self._areas()
 
+    def charged_s(self) -> float:
+        """What the run has cost by now, as the environment's default weights charge it.
+
+        Request seconds before the first token plus a tenth of the request seconds in the system.
+        """
+        in_system_s, before_token_s = self._areas()
+        return TTFT_WEIGHT * before_token_s + E2E_WEIGHT * in_system_s
+
     def _tick(self, now_s: float) -> None:
         span_s = now_s - self._area_at_s
         self._area_s += self.in_system * span_s
@@ -272,18 +397,17 @@ class ServingSimulator:
 
     def _count_measured(self) -> int:
         if self.measured_s is None:
-            return self._n
+            return len(self.trace)
         start, end = np.searchsorted(self.trace.arrival_s, self.measured_s, side="left")
         return int(end - start)
 
     def _schedule_arrival(self) -> None:
         if self._next == self._feed_end:
-            start, end = self._next, min(self._next + _FEED, self._n)
-            self._feed_start, self._feed_end = start, end
-            self._feed_arrival = self.trace.arrival_s[start:end].tolist()
-            self._feed_prompt = self.trace.prompt_tokens[start:end].tolist()
-            self._feed_output = self.trace.output_tokens[start:end].tolist()
-            self._feed_label = None if self._labels is None else self._labels[start:end].tolist()
+            block = self.arrivals.block(self._next, self._feed_arrival[-1] if self._feed_arrival else 0.0)
+            if block is None:
+                return
+            self._feed_start, self._feed_end = self._next, self._next + len(block.arrival_s)
+            self._feed_arrival, self._feed_prompt, self._feed_output, self._feed_label = block
         self.clock.at(self._feed_arrival[self._next - self._feed_start], self._on_arrival, ARRIVAL)
 
     def _on_arrival(self, event: Event) -> None:
@@ -301,8 +425,7 @@ class ServingSimulator:
         if self._feed_label is not None:
             request.label = self._feed_label[i]
         self._next = row + 1
-        if self._next < self._n:
-            self._schedule_arrival()
+        self._schedule_arrival()
         self.arrived += 1
         self._tick(arrival_s)
         self.in_system += 1
@@ -317,12 +440,10 @@ class ServingSimulator:
 
     def _add_keys(self, request: Request, size: int) -> None:
         """Name the prompt's full KV blocks of ``size`` tokens by the trace's prefix blocks."""
-        assert self.trace.prefix_blocks is not None
-        offsets, ids = self.trace.prefix_blocks
-        per_chunk = self.trace.prefix_block_tokens // size
+        per_chunk = self._prefix_block_tokens // size
         keys = []
         left = request.prompt // size
-        for key in ids[offsets[request.row] : offsets[request.row + 1]].tolist():
+        for key in self.arrivals.prefix_ids(request.row):
             full = per_chunk if left >= per_chunk else left
             if full == 0:
                 break
@@ -371,7 +492,7 @@ class ServingSimulator:
         self.finished_count += 1
         end_record = replica.record_count
         first = request.first_record
-        self._rows.extend(
+        self._rows.tail.extend(
             (
                 request.row,
                 request.scheduled_s,
@@ -406,11 +527,11 @@ class ServingSimulator:
     def range_ended(self, request: Request, replica: Replica, end_record: int) -> None:
         """See `replica.Sink`."""
         if end_record > request.first_record:
-            self._extra_ranges.extend((request.row, replica.index, request.first_record, end_record))
+            self._extra_ranges.tail.extend((request.row, replica.index, request.first_record, end_record))
 
     def extra_gap(self, request: Request, gap_s: float) -> None:
         """See `replica.Sink`."""
-        self._extra_gaps.extend((request.row, gap_s, request.measured))
+        self._extra_gaps.tail.extend((request.row, gap_s, request.measured))
 
     def report(self, replica: Replica, now_s: float) -> None:
         """See `replica.Sink`."""
@@ -424,13 +545,12 @@ class ServingSimulator:
         self.rejected += 1
         if request.measured:
             self._measured_left -= 1
-        self._rows.extend(
+        self._rows.tail.extend(
             (request.row, -1.0, -1.0, -1.0, request.generated, request.preemptions, request.replica, REJECTED, 0, 0)
         )
         if self.view is not None:
             self.view.ended(request, request.replica)
-            infinite = float("inf")
-            self._outcomes.append(Outcome(request.row, request.decision, request.replica, infinite, infinite, infinite))
+            self._outcomes.append(Outcome(request.row, request.decision, request.replica, inf, inf, inf))
 
     def _in_flight_rows(self) -> list[tuple[float, ...]]:
         waiting = [*self._pending, *self._held]
@@ -442,7 +562,21 @@ class ServingSimulator:
         waiting += [request for replica in self.replicas for request in replica.waiting]
         return rows + [_unfinished_row(r, r.generated, 0, 0) for r in waiting]
 
-    # Outages
+    # Faults
+
+    def _schedule_faults(self, handler: Callable[[int], None], times: Iterable[tuple[float, int]]) -> None:
+        for time_s, replica in sorted(times):
+            self.clock.at(time_s, _Bound(handler, replica), OUTAGE)
+
+    def _change_pace(self, index: int) -> None:
+        now_s = self.clock.now
+        mine = [s for s in self.config.slowdowns if s.replica == index and s.start_s <= now_s < s.end_s]
+        self.replicas[index].set_pace(prod((s.factor for s in mine), start=1.0), now_s)
+
+    def _change_cut(self, index: int) -> None:
+        now_s, replica = self.clock.now, self.replicas[index]
+        mine = [c.share for c in self.config.kv_cuts if c.replica == index and c.start_s <= now_s < c.end_s]
+        replica.set_cut(replica.total_blocks - int(min(mine, default=1.0) * replica.total_blocks), now_s)
 
     def _go_down(self, index: int) -> None:
         self.up = self.up.copy()
@@ -479,6 +613,11 @@ class _Bound:
     def __call__(self, event: Event) -> None:
         self.function(self.argument)
 
+    def fork(self, simulator: ServingSimulator, forks: RequestForks) -> _Bound:
+        """The same call in a forked simulator."""
+        argument = forks[self.argument] if isinstance(self.argument, Request) else self.argument
+        return _Bound(MethodType(self.function.__func__, simulator), argument)
+
 
 def _unfinished_row(request: Request, generated: int, start: int, stop: int) -> tuple[float, ...]:
     times = (request.scheduled_s, request.first_token_s, -1.0)
@@ -493,12 +632,3 @@ def _merged(outages: Sequence[Outage]) -> list[Outage]:
             outage = Outage(replica=outage.replica, down_s=merged.pop().down_s, up_s=outage.up_s)
         merged.append(outage)
     return merged
-
-
-def _labels(trace: RequestTrace) -> NDArray[np.int64] | None:
-    """The class of each request that its output length is estimated by: tenant and model."""
-    if trace.tenant is None and trace.model is None:
-        return None
-    tenant = trace.tenant if trace.tenant is not None else np.zeros(len(trace), dtype=np.int64)
-    model = trace.model if trace.model is not None else np.zeros(len(trace), dtype=np.int64)
-    return tenant * (int(model.max(initial=0)) + 1) + model

@@ -30,8 +30,15 @@ class ReplicaV0(Replica):
         blocks = -(-tokens // self.block_size) + self._watermark_blocks
         return tokens <= min(self.config.max_model_len, self.token_budget) and blocks <= self.total_blocks
 
+    def longest_output(self, request: Request) -> int:
+        """The most output tokens with which the request can be served here."""
+        tokens = (self.total_blocks - self._watermark_blocks) * self.block_size
+        return min(self.max_model_len, self.token_budget, tokens) - request.prompt
+
     def _start_step(self, now_s: float) -> None:
         chunks: list[Chunk] = []
+        if self._resizing:
+            self._resize(self.step + 1, now_s)
         if self.waiting and (self.stepwise or not self.blocked):
             self._admit(chunks, self.token_budget, now_s)
         self._prompts_only = bool(chunks)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from copy import copy
+from typing import Any, Self
 
 from ..common.clock import Clock
 from .config import CacheConfig, MiddleConfig
 from .eviction import make_eviction
 from .fetch import WRITE_BACK, Fetch
-from .tier import Link, make_link
+from .links import make_link
+from .tier import Link
+from .under_way import Copies
 
 
 class Backing:
@@ -24,8 +27,18 @@ class Backing:
 
     def __init__(self, config: CacheConfig, clock: Clock, arrived: Callable[[Fetch], Any]) -> None:
         self.tier = make_link(config.tier, clock, arrived)
+        self._pass_through()
+
+    def _pass_through(self) -> None:
         self.submit = self.tier.submit
         self.promote = self.tier.promote
+
+    def fork(self, clock: Clock, copies: Copies, arrived: Callable[[Fetch], Any]) -> Self:
+        """A backing that goes on alike and apart."""
+        fork = copy(self)
+        fork.tier = self.tier.fork(clock, copies, arrived)
+        fork._pass_through()
+        return fork
 
 
 class MiddleBacking(Backing):
@@ -44,6 +57,14 @@ class MiddleBacking(Backing):
         self.tier = make_link(config.tier, clock, self._came_from_afar)
         self.hits = 0
         self.misses = 0
+
+    def fork(self, clock: Clock, copies: Copies, arrived: Callable[[Fetch], Any]) -> Self:
+        fork = copy(self)
+        fork._clock = clock
+        fork.cache = self.cache.fork()
+        fork.near = self.near.fork(clock, copies, arrived)
+        fork.tier = self.tier.fork(clock, copies, fork._came_from_afar)
+        return fork
 
     def submit(self, fetch: Fetch, now_s: float) -> bool:
         """Queue a fetch at the nearest link that can serve it; False where that turns it away."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self, get_args
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -40,6 +41,20 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+class Slowdown(NamedTuple):
+    """A span of simulated time in which a tier is slow.
+
+    Attributes:
+        start_s: From here on, in seconds from the start of the replay.
+        end_s: Up to here; it is as fast as before from then on.
+        factor: How many times as long a service takes that starts within the span (4: a quarter of the bandwidth).
+    """
+
+    start_s: float
+    end_s: float
+    factor: float
+
+
 class TierConfig(_Strict):
     """A tier behind a cache and the link to it: one server with a queue, then a latency that keeps nobody waiting.
 
@@ -55,6 +70,24 @@ class TierConfig(_Strict):
         "preemption; bounded: fifo, and what finds prefetch_queue prefetches waiting or in service is dropped",
     )
     prefetch_queue: int = Field(default=32, ge=1, description="bound of discipline bounded")
+    slowdowns: tuple[Slowdown, ...] = Field(
+        default=(),
+        description="(start_s, end_s, factor): services that start within hold the server factor times as long",
+    )
+
+    @field_validator("slowdowns")
+    @classmethod
+    def _slowdowns_are_sound(cls, slowdowns: tuple[Slowdown, ...]) -> tuple[Slowdown, ...]:
+        ordered = sorted(slowdowns)
+        for start_s, end_s, factor in ordered:
+            if not 0.0 <= start_s < end_s:
+                raise ValueError(f"a slowdown from {start_s} s to {end_s} s is no span of time; give 0 <= start < end")
+            if not factor > 0.0:
+                raise ValueError(f"a slowdown's factor must be above 0, not {factor}; 4 is a quarter of the speed")
+        for before, after in pairwise(ordered):
+            if after.start_s < before.end_s:
+                raise ValueError(f"slowdowns overlap at {after.start_s} s; merge them")
+        return slowdowns
 
     def work_s(self, size_bytes: float) -> float:
         """How long a fetch of that size holds the server, in seconds."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Sequence
-from copy import copy, deepcopy
-from typing import Self
+from copy import copy
+from typing import Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...traces import AccessTrace
+from ...traces.cache import writes_of
 from ...traces.errors import HandrailError
 from ..common.clock import Clock
 from .arms import Arm
@@ -18,16 +19,19 @@ from .backing import make_backing
 from .config import CacheConfig
 from .eviction import make_eviction
 from .fetch import DEMAND, PREFETCH, WRITE_BACK, Fetch, Interval
+from .future import Future
 from .ghost import GhostCache
+from .history import History
+from .layers import split_map
 from .ledger import PrefetchCounts, TenantTotals
 from .prefetchers.base import Prefetcher
 from .results import LATE, MERGED, MISS
 from .sources import Rows, Sources
+from .under_way import Copies
 
-_SHARED = ("config", "trace", "_keys", "_sizes", "tenants", "_writes", "warm_keys", "warm_units", "arms")
-"""What never changes during a replay: a fork has it in common with the original."""
-_PLAIN = ("times", "before", "_untouched", "_dirty", "_pushed_out", "_known_bytes")
-"""Containers of numbers, for which one level of copying is enough."""
+Value = TypeVar("Value")
+Column = list[Value] | dict[int, Value]
+"""One entry a row; a dictionary where a fork goes on with rows of its own."""
 
 
 class CacheEngine:
@@ -56,12 +60,14 @@ class CacheEngine:
         self.trace = trace
         self.start = start
         self.n = stop - start
-        self._keys: list[int] = trace.key[start:stop].tolist()
-        self._sizes: list[int] = trace.size_bytes[start:stop].tolist()
-        self.times: list[float] = (trace.arrival_s[start:stop] - (trace.arrival_s[start] if start else 0.0)).tolist()
-        self.tenants: list[int] = [0] * self.n if trace.tenant is None else trace.tenant[start:stop].tolist()
+        self._keys: Column[int] = trace.key[start:stop].tolist()
+        self._sizes: Column[int] = trace.size_bytes[start:stop].tolist()
+        times_s = trace.arrival_s[start:stop] - (trace.arrival_s[start] if start else 0.0)
+        # Where accesses are issued at other times than the trace's, these are filled in; such an array copies fast.
+        self.times: Column[float] | array[float] = times_s.tolist() if config.demand == "open" else array("d", times_s)
+        self.tenants: Column[int] = [0] * self.n if trace.tenant is None else trace.tenant[start:stop].tolist()
         self.n_tenants = 1 if trace.tenant is None else max(len(trace.tenant_names), int(trace.tenant.max()) + 1)
-        self._writes: list[bool] | None = None if trace.is_write is None else trace.is_write[start:stop].tolist()
+        self._writes: Column[bool] | None = None if trace.is_write is None else trace.is_write[start:stop].tolist()
         self._seen_only = (config.backing or trace.backing) == "seen"
 
         self._clock = clock
@@ -75,14 +81,15 @@ class CacheEngine:
         self._under_way: dict[int, Fetch] = {}
         self._untouched: dict[int, tuple[int, int]] = {}
         self._dirty: set[int] = set()
-        self._pushed_out: set[int] = set()
+        self._pushed_out: dict[int, bool] = {}
+        """Whether each object is out because a prefetch pushed it out, and has not been asked for since."""
         self._known_bytes: dict[int, int] = {}
 
         self.counters = [TenantTotals() for _ in range(self.n_tenants)]
-        self.missed_rows = array("q")
-        self.missed_finish_s = array("d")
-        self.missed_outcome = array("b")
-        self.first_use_rows = array("q")
+        self.missed_rows = History("q")
+        self.missed_finish_s = History("d")
+        self.missed_outcome = History("b")
+        self.first_use_rows = History("q")
         self.row = 0
         self.now_s = 0.0
         self.intervals = [Interval(-1, 0)] * self.n_tenants
@@ -90,16 +97,60 @@ class CacheEngine:
         self.settle: Callable[[], float] | None = None
         self.closed: Callable[[Interval], None] | None = None
 
-    def __deepcopy__(self, memo: dict[int, object]) -> Self:
-        """An engine that goes on alike and apart; rows and suggestions are not copied."""
+    def fork(self, clock: Clock, copies: Copies) -> Self:
+        """An engine that goes on alike and apart. What never changes is shared, and so is what is finished.
+
+        Whoever feeds it sets ``done``, ``settle`` and ``closed`` anew.
+        """
         fork = copy(self)
-        memo[id(self)] = fork
-        for rows in self.sources.tapes.values():
-            memo[id(rows)] = rows
-        for name, value in vars(self).items():
-            if name not in _SHARED:
-                setattr(fork, name, value.copy() if name in _PLAIN else deepcopy(value, memo))
+        fork._clock = clock
+        fork._backing = self._backing.fork(clock, copies, fork._arrived)
+        fork.tier, fork.near = fork._backing.tier, fork._backing.near
+        fork.cache = self.cache.fork()
+        fork.ghost = None if self.ghost is None else self.ghost.fork()
+        fork._under_way = {key: copies.fetch(fetch) for key, fetch in self._under_way.items()}
+        fork._untouched, fork._dirty = self._untouched.copy(), self._dirty.copy()
+        self._known_bytes, fork._known_bytes = split_map(self._known_bytes)
+        self._pushed_out, fork._pushed_out = split_map(self._pushed_out)
+        fork.counters = [totals.fork() for totals in self.counters]
+        for name in ("missed_rows", "missed_finish_s", "missed_outcome", "first_use_rows"):
+            setattr(fork, name, getattr(self, name).fork())
+        if not isinstance(self.times, list):
+            fork.times = copy(self.times)
+        fork.intervals = [copies.interval(interval) for interval in self.intervals]
+        fork.sources = self.sources.fork()
+        fork._live = fork.sources.live
+        fork._live_in_force = [
+            None if live is None else own[live.name] for live, own in zip(self._live_in_force, fork._live, strict=True)
+        ]
+        for name in ("_tape_in_force", "_degree_in_force", "arm_in_force", "standing_arm", "issued_by_arm"):
+            setattr(fork, name, getattr(self, name).copy())
+        fork.done = fork.settle = fork.closed = None
         return fork
+
+    def continue_with(self, future: Future) -> None:
+        """Go on with these accesses in place of the trace's, which is forgotten."""
+        first, m = future.first, len(future.trace)
+        rows = range(first, first + m)
+        waiting = [row for row, _ in self.waiting_rows()]
+        trace = future.trace
+        times = {row: self.times[row] for row in waiting} | dict(zip(rows, trace.arrival_s.tolist(), strict=True))
+        tenants = [0] * m if trace.tenant is None else trace.tenant.tolist()
+        self.tenants = {row: self.tenants[row] for row in waiting} | dict(zip(rows, tenants, strict=True))
+        self.times = times
+        self.trace = trace
+        self._keys = dict(zip(rows, trace.key.tolist(), strict=True))
+        self._sizes = dict(zip(rows, trace.size_bytes.tolist(), strict=True))
+        if self._writes is not None:
+            self._writes = dict(zip(rows, writes_of(trace).tolist(), strict=True))
+        self.n = self.row + m
+        self.cache.continue_with(self.start + first, trace)
+        self.sources.tapes = {
+            name: dict(zip(rows, future.suggestions[name], strict=True)) for name in self.sources.tapes
+        }
+        self._tape_in_force = [
+            None if action < 0 else self.sources.tapes.get(self.arms[action].prefetcher) for action in self.arm_in_force
+        ]
 
     def equip(self, arms: tuple[Arm, ...]) -> None:
         """Say which arms there are; none is in force yet.
@@ -239,8 +290,8 @@ class CacheEngine:
             totals.misses += 1
             totals.demand_bytes += size
             self._known_bytes[key] = size
-            if key in self._pushed_out:
-                self._pushed_out.discard(key)
+            if self._pushed_out.get(key):
+                self._pushed_out[key] = False
                 totals.polluted += 1
             fetch = self._under_way[key] = Fetch(key, size, DEMAND, tenant)
             self._backing.submit(fetch, now_s)
@@ -267,7 +318,7 @@ class CacheEngine:
         """A whole object is written that is not in the cache: it goes in at once, and nothing is fetched."""
         totals.misses += 1
         self._known_bytes[key] = size
-        self._pushed_out.discard(key)
+        self._not_pushed_out(key)
         if fetch is not None:
             fetch.keep = False
             if fetch.unsettled:
@@ -379,9 +430,13 @@ class CacheEngine:
                 self._dirty.discard(gone)
                 self._write_back(gone, self._known_bytes[gone], now_s)
             if by_prefetch:
-                self._pushed_out.add(gone)
+                self._pushed_out[gone] = True
         if by_prefetch:
-            self._pushed_out.discard(key)
+            self._not_pushed_out(key)
+
+    def _not_pushed_out(self, key: int) -> None:
+        if self._pushed_out.get(key):
+            self._pushed_out[key] = False
 
     def _write_back(self, key: int, size: int, now_s: float) -> None:
         self._backing.submit(Fetch(key, size, WRITE_BACK, 0), now_s)

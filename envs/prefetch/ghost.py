@@ -24,6 +24,12 @@ class GhostCache:
         self.misses = 0
         self._touches = touches
 
+    def fork(self) -> GhostCache:
+        """A shadow that goes on alike and apart."""
+        fork = GhostCache(self.cache.fork(), touches=self._touches)
+        fork.misses = self.misses
+        return fork
+
     def access(self, key: int, units: int, suggestions: Sequence[int]) -> None:
         """One demand access, and then the prefetches that follow it. Each object counts ``units``."""
         cache = self.cache

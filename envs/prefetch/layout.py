@@ -49,6 +49,34 @@ GLOBAL_FIELDS = (
     Field("ghost_misses", 0, 16_777_216, "those of a shadow cache under the standing scheme; 0 where none runs"),
 )
 
+TELEMETRY_FIELDS = (
+    "issue_rate",
+    "coverage",
+    "accuracy",
+    "issue_rate_64",
+    "coverage_64",
+    "waste",
+    "lead",
+    "hit_ratio",
+    "access_cost",
+    "live_accuracy",
+    "lateness",
+    "polluted_share",
+    "utilisation",
+    "utilisation_slow",
+    "queueing_delay_s",
+    "queueing_delay",
+    "demand_share",
+    "outstanding",
+    "prefetches_in_flight",
+    "extra_fetches",
+    "misses",
+    "ghost_misses",
+)
+"""Fields that are measured: what the tier, the cache's counters and the shadows report. A sensor that fails corrupts
+these. The others are known without one: the menu and what is in force (up, is_off, standing, current, degree), the
+config (cache_objects, decision_accesses), and the stream of accesses, which passes through whoever decides."""
+
 
 def layout_for(arms: int) -> Layout:
     """The observation layout for a menu of ``arms`` arms."""

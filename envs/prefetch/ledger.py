@@ -81,6 +81,13 @@ class TenantTotals:
         self.demand_bytes = 0
         self.prefetch_bytes = 0
 
+    def fork(self) -> TenantTotals:
+        """Totals that go on apart."""
+        fork = TenantTotals()
+        for name in TenantTotals.__slots__:
+            setattr(fork, name, getattr(self, name))
+        return fork
+
     @property
     def hits(self) -> int:
         """Accesses that were served from the cache."""

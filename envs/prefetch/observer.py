@@ -6,12 +6,14 @@ No field looks ahead: streams and shadows enter as they stand after the accesses
 from __future__ import annotations
 
 from collections import deque
-from typing import Final, NamedTuple
+from copy import copy
+from typing import Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .arms import OFF
+from .future import Future
 from .layout import ARM_FIELDS, layout_for
 from .shadow import COVERED, ISSUED, LEAD, LEAD_UNIT, ShadowStatistics
 from .simulator import DecisionPoint, PrefetchSimulator
@@ -96,6 +98,26 @@ class PrefetchObserver:
         self._every = config.every_accesses or 0
         self._marks: dict[int, deque[_Mark]] = {}
         self._slow: dict[int, float] = {}
+        self._future = simulator.future
+
+    def fork(self, simulator: PrefetchSimulator) -> Self:
+        """The observer of a fork of the simulator: it remembers the same decisions, and goes on apart."""
+        fork = copy(self)
+        fork._simulator = simulator
+        fork._marks = {tenant: marks.copy() for tenant, marks in self._marks.items()}
+        fork._slow = self._slow.copy()
+        future = simulator.future
+        if future is not None and future is not self._future:
+            fork._follow(future)
+        return fork
+
+    def _follow(self, future: Future) -> None:
+        """Take streams and shadows from another future; they look back on the past of this one."""
+        self._future = future
+        rows = [(max(position - LONG, 0), position + 1) for position in future.positions]
+        self._streams = self._streams.continued(rows, [of.features for of in future.continued])
+        self._shadow = self._shadow.continued(rows, [of.counts for of in future.continued])
+        self._first = self._shadow.first.tolist()
 
     def __call__(self, point: DecisionPoint) -> NDArray[np.float32]:
         """The observation at a decision point: a new array, every value within the layout's bounds."""

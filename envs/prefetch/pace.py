@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from array import array
-from copy import copy, deepcopy
+from copy import copy
 from heapq import heapify, heappop, heappush
 from math import inf
 from typing import Self
@@ -15,6 +14,8 @@ from numpy.typing import NDArray
 from ..common.clock import Clock
 from .config import CacheConfig
 from .engine import CacheEngine
+from .future import Future
+from .history import History
 from .tier import EFFECT
 
 
@@ -26,6 +27,15 @@ class Pace(ABC):
         self._clock = clock
         self._queue = clock._queue
 
+    def fork(self, engine: CacheEngine, clock: Clock) -> Self:
+        """A pace that goes on alike and apart, for a fork of the engine and of the clock."""
+        fork = copy(self)
+        fork._engine, fork._clock, fork._queue = engine, clock, clock._queue
+        return fork
+
+    def continue_with(self, future: Future) -> None:  # noqa: B027 (what follows the engine's rows needs nothing)
+        """Go on with other accesses; the engine has them already."""
+
     @abstractmethod
     def upcoming_s(self) -> float:
         """When the next access comes, or a time before it until which none does."""
@@ -34,9 +44,17 @@ class Pace(ABC):
     def moment_s(self) -> float:
         """When a decision is made that is due after so many accesses."""
 
+    def is_by(self, until_s: float) -> bool:
+        """Whether a decision that is due after so many accesses is made by then."""
+        return self.moment_s() <= until_s
+
     @abstractmethod
     def run(self, stop: int, until_s: float) -> None:
         """Take accesses until ``stop`` are done in all, or the next one does not come before ``until_s``."""
+
+    def run_until(self, stop: int, until_s: float) -> None:
+        """The same, also where a decision does not come at a time."""
+        self.run(stop, until_s)
 
     def settle(self, until_s: float) -> None:
         """Let happen what happens up to ``until_s``, that moment included."""
@@ -44,11 +62,15 @@ class Pace(ABC):
         while queue and queue[0][0] <= until_s:
             step()
 
-    def finish(self) -> None:
-        """No access is left: let all that is under way arrive. An arm that would come into force now rules nothing."""
+    def finish(self, until_s: float = inf) -> bool:
+        """No access is left: let arrive what does by ``until_s``, and say whether that was all.
+
+        An arm that would come into force now rules nothing.
+        """
         self._queue[:] = [event for event in self._queue if event[1] != EFFECT]
         heapify(self._queue)
-        self.settle(inf)
+        self.settle(until_s)
+        return not self._queue
 
     def order(self) -> NDArray[np.int64]:
         """Rows in the order in which they were issued."""
@@ -87,11 +109,28 @@ class TimelessPace(Pace):
         super().__init__(engine, clock)
         engine.settle = self._settle_all
 
+    def fork(self, engine: CacheEngine, clock: Clock) -> Self:
+        fork = super().fork(engine, clock)
+        engine.settle = fork._settle_all
+        return fork
+
     def upcoming_s(self) -> float:
         return self._clock.now
 
     def moment_s(self) -> float:
         return self._settle_all()
+
+    def is_by(self, until_s: float) -> bool:
+        self.settle(until_s)
+        return not self._queue and self._clock.now <= until_s
+
+    def run_until(self, stop: int, until_s: float) -> None:
+        engine, clock = self._engine, self._clock
+        while engine.row < stop:
+            self.settle(until_s)
+            if self._queue or clock.now >= until_s:
+                return
+            self.run(engine.row + 1, inf)
 
     def _settle_all(self) -> float:
         self.settle(inf)
@@ -120,7 +159,8 @@ class ClosedPace(Pace):
         super().__init__(engine, clock)
         self._hit_s = config.hit_s
         self._think_s = config.think_s if config.demand == "closed" else 0.0
-        self._not_before = tuple(engine.times) if config.demand == "paced" else None
+        paced = config.demand == "paced"
+        self._not_before: tuple[float, ...] | dict[int, float] | None = tuple(engine.times) if paced else None
         rows: list[list[int]] = [[] for _ in range(engine.n_tenants)]
         for row, tenant in enumerate(engine.tenants):
             rows[tenant].append(row)
@@ -131,21 +171,34 @@ class ClosedPace(Pace):
         self._ready: list[tuple[float, int]] = []
         self._ready_s = [inf] * engine.n_tenants
         """When each tenant's next access comes, as far as is known; other entries of the heap are out of date."""
-        self._issued = array("q")
+        self._issued = History("q")
         for tenant in range(engine.n_tenants):
             self._make_ready(tenant, 0.0)
         engine.done = self._done
 
-    def __deepcopy__(self, memo: dict[int, object]) -> Self:
-        """A pace that goes on alike and apart; what the trace says is not copied."""
-        fork = copy(self)
-        memo.update({id(self): fork, id(self._rows): self._rows, id(self._not_before): self._not_before})
-        for name, value in vars(self).items():
-            setattr(fork, name, deepcopy(value, memo))
+    def fork(self, engine: CacheEngine, clock: Clock) -> Self:
+        fork = super().fork(engine, clock)
+        fork._taken, fork._ready, fork._ready_s = self._taken.copy(), self._ready.copy(), self._ready_s.copy()
+        fork._free_s = [free_s.copy() for free_s in self._free_s]
+        fork._issued = self._issued.fork()
+        engine.done = fork._done
         return fork
 
+    def continue_with(self, future: Future) -> None:
+        engine = self._engine
+        rows: list[list[int]] = [[] for _ in range(engine.n_tenants)]
+        for row in range(future.first, future.first + len(future.trace)):
+            rows[engine.tenants[row]].append(row)
+        self._rows = tuple(tuple(own) for own in rows)
+        if self._not_before is not None:
+            self._not_before = {row: engine.times[row] for own in rows for row in own}
+        self._taken = [0] * engine.n_tenants
+        self._ready, self._ready_s = [], [inf] * engine.n_tenants
+        for tenant in range(engine.n_tenants):
+            self._make_ready(tenant, engine.now_s)
+
     def order(self) -> NDArray[np.int64]:
-        return np.array(self._issued, dtype=np.int64)
+        return self._issued.values()
 
     def upcoming_s(self) -> float:
         ready = self._ready

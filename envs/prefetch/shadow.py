@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Final
+from copy import copy
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,16 +61,35 @@ class ShadowStatistics:
         largest: dict[str, int] = {}
         for arm in arms:
             largest[arm.prefetcher] = max(arm.degree, largest.get(arm.prefetcher, 0))
-        unknown = _ALWAYS if backing == "seen" else _NEVER
+        unknown = mark_of_unknown(backing)
         for place, arm in enumerate(arms):
             if not has_shadow(arm):
                 continue
             tape = SuggestionTape.build(trace, arm.prefetcher, largest[arm.prefetcher]).rows
             for first, rows in zip(self.first.tolist(), rows_of, strict=True):
-                counts = _watch(trace.key[rows].tolist(), rows.tolist(), tape, arm.degree, unknown)
+                suggestions = [tape[row] for row in rows.tolist()]
+                counts = watch(trace.key[rows].tolist(), suggestions, arm.degree, unknown, {}, 0)
                 block = self.totals[first + 1 : first + 1 + len(rows), :, place]
                 np.cumsum(counts, axis=1, dtype=np.int32, out=block.T)
         self.flat: Totals = self.totals.reshape(len(self.totals), -1)
+
+    def continued(self, rows: Sequence[tuple[int, int]], counts: Sequence[NDArray[np.int32]]) -> ShadowStatistics:
+        """The totals of another future: of each tenant its ``rows`` [start, stop) of positions, then what is counted.
+
+        ``counts`` are of shape (accesses, 3, arms).
+        """
+        parts = []
+        for first, (start, stop), more in zip(self.first.tolist(), rows, counts, strict=True):
+            past = self.totals[first + start : first + stop]
+            parts += [past, past[-1] + np.cumsum(more, axis=0, dtype=np.int32)]
+        other = copy(self)
+        lengths = [stop - start + len(more) for (start, stop), more in zip(rows, counts, strict=True)]
+        other.first = np.cumsum([0, *lengths[:-1]], dtype=np.int64) - np.array(
+            [start for start, _ in rows], dtype=np.int64
+        )
+        other.totals = np.concatenate(parts)
+        other.flat = other.totals.reshape(len(other.totals), -1)
+        return other
 
     @classmethod
     def build(cls, trace: AccessTrace, arms: Sequence[Arm], backing: Backing) -> ShadowStatistics:
@@ -99,28 +119,43 @@ def has_shadow(arm: Arm) -> bool:
     return kind.demand_driven and not kind.knows_future
 
 
-def _watch(
-    keys: list[int], rows: list[int], tape: list[tuple[int, ...]], degree: int, unknown: int
+def mark_of_unknown(backing: Backing) -> int:
+    """The mark of an id that was never accessed nor issued, for `watch`."""
+    return _ALWAYS if backing == "seen" else _NEVER
+
+
+def forget_old(since: dict[int, int], position: int) -> dict[int, int]:
+    """The marks that may still count from ``position`` on, where an id without one counts as not held."""
+    old = (position - HELD - 1) << 1
+    return {key: mark for key, mark in since.items() if mark >= old}
+
+
+def watch(
+    keys: Sequence[int], suggestions: Sequence[Sequence[int]], degree: int, unknown: int, since: Any, position: int
 ) -> NDArray[np.int32]:
     """What one arm issues, covers, and how far ahead, at each access of one tenant, shape (3, n).
 
-    ``unknown`` is the mark of an id that was never accessed nor issued.
+    Args:
+        keys: Ids in the order of access.
+        suggestions: What is suggested at each of them.
+        degree: How many of these the arm takes.
+        unknown: `mark_of_unknown`.
+        since: By id: twice the position since which the buffer holds it, plus 1 if that was a suggestion. It is gone on
+            with: a dictionary, or what does for one.
+        position: Accesses of the tenant before.
     """
     n = len(keys)
     issued, covered, lead = [0] * n, [0] * n, [0] * n
-    # By id: twice the position since which the buffer holds it, plus 1 if that was a suggestion.
-    since: dict[int, int] = {}
     of = since.get
-    for position, (key, row) in enumerate(zip(keys, rows, strict=True)):
+    for place, (key, suggested) in enumerate(zip(keys, suggestions, strict=True)):
         mark = of(key, 0)
+        now = (position + place) << 1
         if mark & 1:
-            ago = position - (mark >> 1)
+            ago = (now - mark + 1) >> 1
             if ago <= HELD:
-                covered[position] = 1
-                lead[position] = _LEADS[ago]
-        now = position << 1
+                covered[place] = 1
+                lead[place] = _LEADS[ago]
         since[key] = now
-        suggested = tape[row]
         if suggested:
             old = now - 2 * HELD + 2  # marks below this one are of HELD accesses ago or longer
             fresh = 0
@@ -128,5 +163,5 @@ def _watch(
                 if of(other, unknown) < old:
                     since[other] = now | 1
                     fresh += 1
-            issued[position] = fresh
+            issued[place] = fresh
     return np.array((issued, covered, lead), dtype=np.int32)

@@ -6,8 +6,10 @@ server), decisions that took time come into effect, then accesses (in the order 
 
 from __future__ import annotations
 
-from math import inf
-from typing import Literal, NamedTuple
+from copy import copy
+from heapq import heapify
+from math import inf, isnan
+from typing import Any, Final, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +21,19 @@ from ..common.clock import Clock
 from .config import CacheConfig
 from .engine import CacheEngine
 from .fetch import Interval
+from .future import Future
+from .hidden import ROWS, HiddenModel
 from .ledger import PrefetchCounts
 from .pace import make_pace
 from .results import FIRST_USE, HIT, PrefetchResults
 from .standing import ALL, StandingScheme
 from .tier import EFFECT
+from .under_way import Copies, fork_events
 
 Decide = Literal["none", "policy"]
+
+_NEVER: Final = 1 << 62
+"""More accesses than any trace has."""
 
 
 class Outcome(NamedTuple):
@@ -140,6 +148,8 @@ class PrefetchSimulator:
         self._asked: int | None = None
         self.decisions = 0
         self._decides_once = decide == "none" and self.standing.is_fixed
+        self._decided_s = 0.0
+        self.future: Future | None = None
         self._next_rows = 0
         self._next_s = 0.0 if config.every_s is not None else inf
 
@@ -149,6 +159,11 @@ class PrefetchSimulator:
     def now_s(self) -> float:
         """Simulated time in seconds."""
         return self.engine.now_s
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether a decision is open."""
+        return self._asked is not None
 
     @property
     def accesses(self) -> int:
@@ -209,14 +224,126 @@ class PrefetchSimulator:
                 return self._ask()
             if engine.row >= engine.n:
                 pace.finish()
-                engine.now_s = max(engine.now_s, self._clock.now)
-                for interval in engine.intervals:
-                    self._end(interval)
-                return None
+                return self._finish()
             if self._is_due():
                 self._decide()
             else:
                 pace.run(min(self._next_rows, engine.n), self._next_s)
+
+    def advance_until(self, until_s: float) -> DecisionPoint | None:
+        """Run to the next decision, but no further than ``until_s`` (simulated seconds).
+
+        A decision at that very moment is asked for. None where there is none by then: `now_s` is then ``until_s``, or
+        the end where that came first. What follows is the same as without the stop.
+
+        Raises:
+            HandrailError: The last decision was not answered, or ``until_s`` is no number.
+        """
+        if self._asked is not None:
+            raise HandrailError("advance_until() needs apply() first: the last decision is open")
+        if isnan(until_s):
+            raise HandrailError("advance_until() needs a time in seconds, not nan")
+        engine, pace = self.engine, self._pace
+        while True:
+            if self._open_points:
+                return self._ask()
+            if engine.row >= engine.n:
+                if pace.finish(until_s):
+                    return self._finish()
+                break
+            if self._is_due():
+                if not (self._next_s <= until_s if self.config.every_s is not None else pace.is_by(until_s)):
+                    break
+                self._decide()
+                continue
+            stop = min(self._next_rows, engine.n)
+            if self._next_s <= until_s:
+                pace.run(stop, self._next_s)
+            else:
+                pace.run_until(stop, until_s)
+                if engine.row < stop:
+                    break
+        pace.settle(until_s)
+        engine.now_s = max(engine.now_s, until_s)
+        return None
+
+    def fork(self) -> Self:
+        """An independent copy as it stands, an open decision included.
+
+        The same actions give the same results in both from here on. The trace, suggestions and what is finished are
+        shared; what is under way and the caches' contents are copied.
+        """
+        fork = copy(self)
+        copies = Copies()
+        fork._clock = clock = Clock(self._clock.now)
+        fork.engine = engine = self.engine.fork(clock, copies)
+        engine.closed = fork._close
+        fork.counters, fork.tier, fork.near = engine.counters, engine.tier, engine.near
+        fork.standing = self.standing.fork(engine.counters, engine.tier)
+        fork._pace = self._pace.fork(engine, clock)
+        fork._outcomes, fork._open_points = self._outcomes.copy(), self._open_points.copy()
+        links = {id(self.tier): engine.tier, id(self.near): engine.near}
+
+        def rebound(callback: Any) -> Any:
+            if isinstance(callback, _Switch):
+                return callback.fork(engine)
+            return getattr(links[id(callback.__self__)], callback.__name__)
+
+        fork_events(self._clock, clock, rebound)
+        return fork
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self.fork()
+
+    def hidden_model(self, rows: int = ROWS) -> HiddenModel:
+        """A model of what is hidden, the accesses to come, that learns from this simulator's past.
+
+        Args:
+            rows: Accesses that it draws, of all tenants together; a fork with drawn accesses ends after them.
+
+        Raises:
+            HandrailError: This is a fork whose accesses to come were drawn.
+        """
+        if self.future is not None:
+            raise HandrailError("a model of what is hidden learns from the true trace, not from a fork drawn anew")
+        return HiddenModel(self, rows)
+
+    def continue_with(self, future: Future, latency_factor: float = 1.0) -> None:
+        """Go on with these accesses in place of the trace's; meant for forks, since the trace is forgotten.
+
+        Args:
+            future: The accesses.
+            latency_factor: How many times as long the tiers take from now on, for what is under way too.
+        """
+        engine, now_s = self.engine, self.engine.now_s
+        engine.continue_with(future)
+        self.trace, self.future = engine.trace, future
+        self._pace.continue_with(future)
+        for link in (self.tier, self.near):
+            if link is not None:
+                link.forget_future(now_s)
+                if latency_factor != 1.0:
+                    link.rescale(now_s, latency_factor)
+        if latency_factor != 1.0:
+            queue = self._clock._queue
+            queue[:] = [
+                (at_s if kind == EFFECT else now_s + (at_s - now_s) * latency_factor, kind, number, event)
+                for at_s, kind, number, event in queue
+            ]
+            heapify(queue)
+        if self.config.every_s is not None and self._next_s < inf and engine.row < engine.n:
+            self._next_s = self._grid_after(self._decided_s)
+
+    def charged_s(self) -> float:
+        """Access latency that accrued by now, of all tenants, in seconds: what a policy is charged."""
+        return self.cost_s(self.engine.now_s)
+
+    def _finish(self) -> None:
+        """All accesses are done."""
+        engine = self.engine
+        engine.now_s = max(engine.now_s, self._clock.now)
+        for interval in engine.intervals:
+            self._end(interval)
 
     def _is_due(self) -> bool:
         if self.config.every_s is None:
@@ -244,7 +371,13 @@ class PrefetchSimulator:
             self.engine.put_in_force(tenant, action)
 
     def results(self) -> PrefetchResults:
-        """Result columns of what has happened so far."""
+        """Result columns of what has happened so far.
+
+        Raises:
+            HandrailError: The accesses to come were drawn anew, so that there are no columns of one trace.
+        """
+        if self.future is not None:
+            raise HandrailError("a fork with another future has no results: its accesses are not the trace's")
         engine, config = self.engine, self.config
         rows = self._pace.order()
         arrival_s = np.array(engine.times)
@@ -253,10 +386,10 @@ class PrefetchSimulator:
         for row, what in engine.waiting_rows():
             finish_s[row] = inf
             outcome[row] = what
-        outcome[np.array(engine.first_use_rows, dtype=np.int64)] = FIRST_USE
-        missed = np.array(engine.missed_rows, dtype=np.int64)
-        finish_s[missed] = np.array(engine.missed_finish_s)
-        outcome[missed] = np.array(engine.missed_outcome, dtype=np.int8)
+        outcome[engine.first_use_rows.values()] = FIRST_USE
+        missed = engine.missed_rows.values()
+        finish_s[missed] = engine.missed_finish_s.values()
+        outcome[missed] = engine.missed_outcome.values()
         start_s, end_s = self._measured_s or (-inf, inf)
         arrival_s, finish_s, outcome = arrival_s[rows], finish_s[rows], outcome[rows]
         # A hit's latency is what the config says, to the last digit, however late it arrived.
@@ -297,14 +430,13 @@ class PrefetchSimulator:
         pace.settle(at_s)
         engine.now_s = at_s
         if self._decides_once:
-            self._next_rows, self._next_s = engine.n + 1, inf
+            self._next_rows, self._next_s = _NEVER, inf
         elif config.every_s is None:
             self._next_rows = engine.row + (config.every_accesses or 1)
         else:
-            # Moments between which nothing happens are left out: nobody would hear of what was chosen there.
-            quiet_s = pace.upcoming_s() - at_s
-            self._next_rows = engine.n + 1
-            self._next_s = at_s + (max(int(quiet_s / config.every_s), 0) + 1) * config.every_s
+            self._next_rows = _NEVER
+            self._decided_s = at_s
+            self._next_s = self._grid_after(at_s)
         self.standing.consult(at_s)
         for asker, choice in zip(self._askers, self.standing.choices, strict=True):
             for each in range(self.n_tenants) if asker == ALL else (asker,):
@@ -313,6 +445,15 @@ class PrefetchSimulator:
                 engine.put_in_force(asker, choice)
         if self.decide == "policy":
             self._open_points = list(reversed(self._askers))
+
+    def _grid_after(self, at_s: float) -> float:
+        """When the next decision after one at ``at_s`` is due, where seconds lie between them.
+
+        Moments between which nothing happens are left out: nobody would hear of what was chosen there.
+        """
+        every_s = self.config.every_s or inf
+        quiet_s = self._pace.upcoming_s() - at_s
+        return at_s + (max(int(quiet_s / every_s), 0) + 1) * every_s
 
     def _ask(self) -> DecisionPoint:
         tenant = self._open_points.pop()
@@ -351,6 +492,10 @@ class _Switch:
         self._engine = engine
         self._tenant = tenant
         self._action = action
+
+    def fork(self, engine: CacheEngine) -> _Switch:
+        """The same in a fork."""
+        return _Switch(engine, self._tenant, self._action)
 
     def __call__(self, event: object) -> None:
         self._engine.put_in_force(self._tenant, self._action)

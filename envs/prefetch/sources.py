@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 
 from ...traces import AccessTrace
 from .arms import OFF, Arm
@@ -10,7 +11,7 @@ from .prefetchers import PREFETCHER_TYPES, make_prefetcher
 from .prefetchers.base import Prefetcher
 from .prefetchers.tape import SuggestionTape
 
-Rows = Sequence[tuple[int, ...]]
+Rows = Sequence[tuple[int, ...]] | Mapping[int, tuple[int, ...]]
 
 
 class Sources:
@@ -42,6 +43,12 @@ class Sources:
             else:
                 for live in self.live:
                     live[name] = make_prefetcher(name, degree)
+
+    def fork(self) -> Sources:
+        """The same tapes, and prefetchers that go on alike and apart."""
+        fork = copy(self)
+        fork.live = [{name: prefetcher.fork() for name, prefetcher in live.items()} for live in self.live]
+        return fork
 
     @property
     def any_live(self) -> bool:

@@ -9,6 +9,7 @@ from .arms import Arm
 from .config import CacheConfig
 from .controllers import make_controller
 from .controllers.base import IntervalStats
+from .layers import fork_containers
 from .ledger import TenantTotals
 from .tier import Link
 
@@ -61,6 +62,13 @@ class StandingScheme:
         self._then_s = 0.0
         self._work_then_s = 0.0
         self._is_first = True
+
+    def fork(self, counters: Sequence[TenantTotals], tier: Link) -> StandingScheme:
+        """A scheme that goes on alike and apart, beside these totals and this tier."""
+        fork = fork_containers(self)
+        fork._counters, fork._tier = counters, tier
+        fork._controllers = [controller.fork() for controller in self._controllers]
+        return fork
 
     @property
     def is_fixed(self) -> bool:

@@ -6,6 +6,8 @@ position p depends on the tenant's first p accesses and on nothing after them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from copy import copy
 from typing import Final
 
 import numpy as np
@@ -49,6 +51,11 @@ def stream_features(keys: Ints) -> Floats:
     Args:
         keys: Ids in the order of access, shape (n,).
     """
+    return features_of(keys, distances(keys))
+
+
+def features_of(keys: Ints, distance: Ints) -> Floats:
+    """The same where the `distances` are known."""
     n = len(keys)
     features = np.zeros((n + 1, len(STREAM_FIELDS)), dtype=np.float32)
     if n == 0:
@@ -61,7 +68,6 @@ def stream_features(keys: Ints) -> Floats:
     ends[:, 2] = _share(repeats, SHORT)
     ends[:, 3] = _share(repeats, LONG)
     ends[:, 4] = _share(deltas == 1, LONG)
-    distance = _distance(keys)
     features[:, 5] = _share(distance == 0, LONG)
     features[:, 6] = _share((distance > 0) & (distance <= _NEAR), LONG)
     features[:, 7] = _share((distance > _NEAR) & (distance <= _MID), LONG)
@@ -81,6 +87,19 @@ class StreamFeatures:
         parts = [stream_features(trace.key[trace.rows_of_tenant(code)]) for code in range(trace.n_tenants)]
         self.first: Ints = np.cumsum([0, *(len(part) for part in parts[:-1])])
         self.values: Floats = np.concatenate(parts)
+
+    def continued(self, rows: Sequence[tuple[int, int]], ends: Sequence[Floats]) -> StreamFeatures:
+        """The features of another future: of each tenant its ``rows`` [start, stop) of positions, then its ends."""
+        parts = [
+            np.concatenate((self.values[first + start : first + stop], end))
+            for first, (start, stop), end in zip(self.first.tolist(), rows, ends, strict=True)
+        ]
+        other = copy(self)
+        other.first = np.cumsum([0, *(len(part) for part in parts[:-1])], dtype=np.int64) - np.array(
+            [start for start, _ in rows], dtype=np.int64
+        )
+        other.values = np.concatenate(parts)
+        return other
 
     @classmethod
     def build(cls, trace: AccessTrace) -> StreamFeatures:
@@ -116,8 +135,8 @@ def _repeats(deltas: Ints) -> Bools:
     return found
 
 
-def _distance(keys: Ints) -> Ints:
-    """How many accesses ago the same id was accessed, 0: never."""
+def distances(keys: Ints) -> Ints:
+    """How many accesses ago the same id was accessed, shape (n,); 0: never."""
     order = np.argsort(keys, kind="stable")
     again = keys[order][1:] == keys[order][:-1]
     distance = np.zeros(len(keys), dtype=np.int64)

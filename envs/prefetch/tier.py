@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from copy import copy
+from typing import Any, Self
 
 from ..common.clock import Clock
 from .config import TierConfig
 from .fetch import DEMAND, PREFETCH, Fetch
+from .under_way import Copies
 
 SERVED, ARRIVAL, EFFECT = 0, 1, 2
 """Priorities of simultaneous events: the server becomes free, fetches arrive, decisions come into effect."""
@@ -48,6 +50,15 @@ class Link:
         self.work_by_kind_s = [0.0, 0.0, 0.0]
         self.waited_s = [0.0, 0.0, 0.0]
 
+    def fork(self, clock: Clock, copies: Copies, arrived: Callable[[Fetch], Any]) -> Self:
+        """A link that goes on alike and apart; the events that it waits for are forked elsewhere."""
+        fork = copy(self)
+        fork._clock, fork._arrived = clock, arrived
+        fork._under_way = deque(copies.fetches(self._under_way))
+        for account in ("submitted", "submitted_bytes", "work_by_kind_s", "waited_s"):
+            setattr(fork, account, getattr(self, account).copy())
+        return fork
+
     def submit(self, fetch: Fetch, now_s: float) -> bool:
         """Queue a fetch; False where the discipline turns it away."""
         start_s = self._busy_until_s
@@ -71,6 +82,21 @@ class Link:
         """Server time spent up to now, in seconds."""
         return self._total_work_s - self.backlog_s(now_s)
 
+    def forget_future(self, now_s: float) -> None:
+        """Know no more of what is to come than now: how the link does at present goes on."""
+
+    def rescale(self, now_s: float, factor: float) -> None:
+        """From now on everything takes ``factor`` times as long, what is under way included.
+
+        The events that the link waits for are rescaled by whoever has the clock.
+        """
+        self._service_s *= factor
+        self._s_per_byte *= factor
+        self._latency_s *= factor
+        left_s = max(self._busy_until_s - now_s, 0.0)
+        self._busy_until_s = now_s + left_s * factor
+        self._total_work_s += left_s * (factor - 1.0)
+
     def _count(self, fetch: Fetch) -> float:
         kind, size = fetch.kind, fetch.size_bytes
         work_s = self._service_s + size * self._s_per_byte
@@ -91,6 +117,15 @@ class BoundedLink(Link):
     def __init__(self, config: TierConfig, clock: Clock, arrived: Callable[[Fetch], Any]) -> None:
         super().__init__(config, clock, arrived)
         self._prefetches_until_s: deque[float] = deque()
+
+    def fork(self, clock: Clock, copies: Copies, arrived: Callable[[Fetch], Any]) -> Self:
+        fork = super().fork(clock, copies, arrived)
+        fork._prefetches_until_s = self._prefetches_until_s.copy()
+        return fork
+
+    def rescale(self, now_s: float, factor: float) -> None:
+        super().rescale(now_s, factor)
+        self._prefetches_until_s = deque(now_s + (end_s - now_s) * factor for end_s in self._prefetches_until_s)
 
     def submit(self, fetch: Fetch, now_s: float) -> bool:
         if fetch.kind != PREFETCH:
@@ -117,6 +152,22 @@ class PriorityLink(Link):
         self._waiting: dict[Fetch, tuple[float, float]] = {}
         """Prefetches in the queue of prefetches; an entry there that is no longer here was promoted."""
         self._busy = False
+
+    def fork(self, clock: Clock, copies: Copies, arrived: Callable[[Fetch], Any]) -> Self:
+        fork = super().fork(clock, copies, arrived)
+        own = copies.fetch
+        fork._queues = tuple(
+            deque((own(fetch), since_s, work_s) for fetch, since_s, work_s in queue) for queue in self._queues
+        )
+        fork._waiting = {own(fetch): waiting for fetch, waiting in self._waiting.items()}
+        return fork
+
+    def rescale(self, now_s: float, factor: float) -> None:
+        super().rescale(now_s, factor)
+        self._queues = tuple(
+            deque((fetch, since_s, work_s * factor) for fetch, since_s, work_s in queue) for queue in self._queues
+        )
+        self._waiting = {fetch: (since_s, work_s * factor) for fetch, (since_s, work_s) in self._waiting.items()}
 
     def submit(self, fetch: Fetch, now_s: float) -> bool:
         work_s = self._count(fetch)
@@ -153,9 +204,3 @@ class PriorityLink(Link):
                 self.waited_s[fetch.kind] += now_s - since_s
                 self._serve(fetch, work_s, now_s)
                 return
-
-
-def make_link(config: TierConfig, clock: Clock, arrived: Callable[[Fetch], Any]) -> Link:
-    """The link that a tier's discipline asks for."""
-    kinds = {"fifo": Link, "demand-first": PriorityLink, "bounded": BoundedLink}
-    return kinds[config.discipline](config, clock, arrived)

@@ -9,7 +9,7 @@ import typer
 from typer.main import get_command
 
 from ...traces.errors import HandrailError
-from . import compare, replay, traces, train
+from . import adversary, compare, guard, guard_audit, headroom, replay, study, traces, train
 
 OUTPUT_EXIT, USAGE_EXIT, INTERRUPT_EXIT = 1, 2, 130
 
@@ -23,6 +23,11 @@ app = typer.Typer(
 app.command("compare")(compare.compare)
 app.command("replay")(replay.replay)
 app.command("train")(train.train)
+app.command("adversary")(adversary.adversary)
+guard.app.command("audit")(guard_audit.audit)
+app.add_typer(guard.app, name="guard")
+app.command("headroom")(headroom.headroom)
+app.add_typer(study.app, name="study")
 app.add_typer(traces.app, name="traces")
 
 

@@ -30,6 +30,9 @@ def compare(
     placebo: Annotated[
         int, typer.Option(min=0, help="Run the fallback N times more, with other tie-breaks.", metavar="N")
     ] = 0,
+    guard: options.GuardFile = None,
+    stress: options.StressText = "",
+    isolate: options.Isolate = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; by default one under runs/.", metavar="DIR")] = None,
     seed: options.Seed = 0,
     workers: options.Workers = DEFAULT_WORKERS,
@@ -55,6 +58,7 @@ def compare(
     )
     own.check()
     options.check_name(traffic.trace)
+    wrong, isolate_s = options.read_stress(stress), options.read_isolation(isolate)
     policy = chosen.default_policy if policy is None else policy
     if out is not None:
         check_replaceable(out)
@@ -62,6 +66,8 @@ def compare(
     command = ["handrail", "compare", *options.domain_words(chosen), "--trace", traffic.base_name]
     command += ["--policy", options.base_name(policy), *traffic.words(load, split), *own.compare_words(scenario)]
     command += [*(["--sort"] if traffic.sort else []), *(["--placebo", str(placebo)] if placebo else [])]
+    command += ["--guard", guard.name] if guard is not None else []
+    command += options.stress_words(wrong, isolate_s)
     with remarks(quiet or json) as told:
         told.say("reading the trace")
         loaded = own.read_trace(traffic)
@@ -72,6 +78,9 @@ def compare(
             scenario,
             policy,
             placebo=placebo,
+            guard_file=guard,
+            stress=wrong,
+            isolate_s=isolate_s,
             workers=min(workers, os.cpu_count() or 1),
             command=command,
             say=told.say,
@@ -92,6 +101,8 @@ def compare(
     counted = f"{len(comparison.prepared.trace):,} {chosen.items}"
     console.print(f"{loaded.name}: {counted}, split {comparison.summary['split']}")
     console.print(change.sentence(), soft_wrap=True)
+    if wrong.parts:
+        console.print(f"under stress {wrong.name}", soft_wrap=True)
     console.print(comparison_table(comparison.summary, chosen))
     console.print(f"run folder: {folder}", soft_wrap=True)
     console.print(f"figure: {folder / 'figure.png'}", soft_wrap=True)

@@ -16,6 +16,7 @@ from .prefetch_options import PrefetchOptions
 if TYPE_CHECKING:
     from ..domains import Domain as DomainObject
     from ..scenario import Scenario
+    from ..scenarios import Stress
 
 Domain = Annotated[str, typer.Option(help="What is simulated.", metavar="llm|cluster|prefetch")]
 Map = Annotated[
@@ -29,8 +30,35 @@ Split = Annotated[str | None, typer.Option(help="Part by time.", metavar="all|tr
 Policy = Annotated[
     str | None,
     typer.Option(
-        help="Policy folder, heuristic, or sabotage:worst|random|constant|nan|slow|raise; by default bundled.",
+        help="Policy folder, heuristic, or sabotage:KIND (worst, random, constant, nan, slow, raise, wrong-shape, "
+        "flapping, hanging, sleeper, untrained, foreign); by default bundled.",
         metavar="DIR_OR_NAME",
+    ),
+]
+GuardFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--guard",
+        help="The guard, in YAML or JSON; by default the policy folder's guard.json, else the domain's.",
+        metavar="FILE",
+    ),
+]
+StressText = Annotated[
+    str,
+    typer.Option(
+        "--stress",
+        help="What goes wrong: parts joined by +, each NAME[:SETTING][@ONSET-END] in shares of the window, such as "
+        "load:2, flash-crowd, straggler@0.3-0.6, stale:policy, policy:worst; by default from 1/3 to 2/3.",
+        metavar="TEXT",
+    ),
+]
+Isolate = Annotated[
+    float | None,
+    typer.Option(
+        "--isolate",
+        help="Run the policy in a process of its own, killed when a decision takes longer than this in wall time; "
+        "not reproducible.",
+        metavar="SECONDS",
     ),
 ]
 Workers = Annotated[int, typer.Option(min=1, help="Replays at once; changes no result.")]
@@ -138,6 +166,37 @@ def default_load(domain: DomainObject, traffic: TrafficOptions) -> float | None:
     return domain.default_load if traffic.rate is None and traffic.load is None else traffic.load
 
 
+def read_stress(text: str) -> Stress:
+    """What ``--stress`` names.
+
+    Raises:
+        HandrailError: It is not understood.
+    """
+    from ..scenarios import parse_stress
+
+    try:
+        return parse_stress(text)
+    except HandrailError as error:
+        raise HandrailError(f"--stress: {error}") from None
+
+
+def read_isolation(isolate_s: float | None) -> float | None:
+    """What ``--isolate`` says.
+
+    Raises:
+        HandrailError: It is not above 0.
+    """
+    if isolate_s is not None and not 0.0 < isolate_s < float("inf"):
+        raise HandrailError(f"--isolate needs a number of seconds above 0, got {isolate_s:g}")
+    return isolate_s
+
+
+def stress_words(stress: Stress, isolate_s: float | None) -> list[str]:
+    """``--stress`` and ``--isolate`` as on the command line, where they are given."""
+    words = ["--stress", stress.name] if stress.parts else []
+    return words + (["--isolate", str(isolate_s)] if isolate_s is not None else [])
+
+
 def domain_words(domain: DomainObject) -> list[str]:
     """``--domain`` as on the command line, where it is needed."""
     return [] if domain.name == "llm" else ["--domain", domain.name]
@@ -165,6 +224,7 @@ def _option_of(location: tuple[object, ...]) -> str:
 __all__ = [
     "ClusterOptions",
     "Domain",
+    "Isolate",
     "Json",
     "LLMOptions",
     "Map",
@@ -175,6 +235,7 @@ __all__ = [
     "Seed",
     "Sort",
     "Split",
+    "StressText",
     "TrafficOptions",
     "Workers",
     "base_name",
@@ -183,4 +244,7 @@ __all__ = [
     "chosen",
     "default_load",
     "domain_words",
+    "read_isolation",
+    "read_stress",
+    "stress_words",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,9 @@ from . import options
 from .grouped import grouped
 from .output import print_json, remarks, stdout_console
 
+if TYPE_CHECKING:
+    from ...policies.guards import GuardConfig
+
 
 @grouped
 def train(
@@ -23,9 +26,10 @@ def train(
     algo: Annotated[
         str | None,
         typer.Option(
-            help="Search on the tail itself (cem), an SB3 algorithm, or a contextual bandit. llm: cem, ppo, dqn; "
-            "cluster: maskable-ppo, cem; prefetch: bandit, ppo, cem; the first is the default.",
-            metavar="cem|ppo|dqn|maskable-ppo|bandit",
+            help="Search on the tail itself (cem), an SB3 algorithm, or a contextual bandit. llm: cem, ppo, dqn, "
+            "ppo-lagrangian, bc-residual; cluster: maskable-ppo, cem; prefetch: bandit, ppo, cem; the first is the "
+            "default.",
+            metavar="cem|ppo|dqn|...",
         ),
     ] = None,
     fallback: Annotated[
@@ -39,7 +43,7 @@ def train(
         str,
         typer.Option(
             help="One or two hidden layers of the scorer; none for a linear one. Not for "
-            "bandit, nor for ppo and dqn of llm.",
+            "bandit, and of llm for cem alone.",
             metavar="N[,N]",
         ),
     ] = "",
@@ -48,9 +52,28 @@ def train(
     window_requests: Annotated[
         int, typer.Option(min=100, help="cem: longest stretch, in requests (jobs, accesses).")
     ] = 12_000,
-    steps: Annotated[
-        int, typer.Option(min=1, help="ppo, dqn, maskable-ppo: environment steps; bandit: decisions.")
-    ] = 500_000,
+    steps: Annotated[int, typer.Option(min=1, help="Environment steps, of all but cem; bandit: decisions.")] = 500_000,
+    guarded: Annotated[
+        bool, typer.Option("--guarded", help="Train, select and report behind the domain's guard.")
+    ] = False,
+    guard: Annotated[
+        Path | None,
+        typer.Option(help="With --guarded, a guard in YAML or JSON in place of the domain's.", metavar="FILE"),
+    ] = None,
+    learn_from: Annotated[
+        str | None,
+        typer.Option(
+            help="With --guarded, the action that is learned from; by default executed for dqn, else proposed.",
+            metavar="proposed|executed",
+        ),
+    ] = None,
+    violation_limit: Annotated[
+        float | None,
+        typer.Option(
+            help="ppo-lagrangian: share of missed objectives to keep below; by default the fallback's own.",
+            metavar="SHARE",
+        ),
+    ] = None,
     workers: options.Workers = 2,
     domain: options.Domain = "llm",
     json: options.Json = False,
@@ -72,7 +95,9 @@ def train(
     own.check()
     options.check_name(traffic.trace)
     algo = chosen.algorithms[0] if algo is None else algo
-    _check_policy_folder(out)
+    if learn_from not in (None, "proposed", "executed"):
+        raise HandrailError(f"--learn-from {learn_from!r} is unknown; choose proposed or executed")
+    check_policy_folder(out)
     training = TrainingOptions(
         algorithm=algo,
         seed=seed,
@@ -85,6 +110,10 @@ def train(
         window_items=window_requests,
         steps=steps,
         workers=min(workers, os.cpu_count() or 1),
+        guarded=guarded,
+        guard=_guard_of(guard),
+        learn_from=learn_from,
+        violation_limit=violation_limit,
     )
     # The command that gives the same policy: base names for paths, and only what is not empty.
     command = ["handrail", "train", *options.domain_words(chosen), "--trace", Path(traffic.trace).name, "--algo", algo]
@@ -96,6 +125,10 @@ def train(
         command += ["--window-requests", str(window_requests)]
     else:
         command += ["--steps", str(steps)]
+    command += [*(["--guarded"] if guarded else []), *(["--guard", guard.name] if guard is not None else [])]
+    command += [] if learn_from is None else ["--learn-from", learn_from]
+    if violation_limit is not None:
+        command += ["--violation-limit", f"{violation_limit:g}"]
     command += [*(["--sort"] if traffic.sort else []), "--out", "DIR"]
     with remarks(quiet or json) as told:
         told.say("reading the trace")
@@ -125,6 +158,14 @@ def train(
     console.print(f"took {wall_s:.1f} s")
 
 
+def _guard_of(file: Path | None) -> GuardConfig | None:
+    if file is None:
+        return None
+    from ...policies.guards import load_guard
+
+    return load_guard(file)
+
+
 def _layers(text: str) -> tuple[int, ...]:
     sizes = [part.strip() for part in text.split(",")] if text.strip() else []
     if len(sizes) > 2 or not all(size.isdigit() and 1 <= int(size) <= 1024 for size in sizes):
@@ -132,7 +173,7 @@ def _layers(text: str) -> tuple[int, ...]:
     return tuple(int(size) for size in sizes)
 
 
-def _check_policy_folder(out: Path) -> None:
+def check_policy_folder(out: Path) -> None:
     """Refuse, before any work, a path that a policy folder must not take.
 
     Raises:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ...envs.common import Layout
     from ...policies import OutcomeSignal
     from ...policies.guards import GuardConfig
+    from ...policies.learning.tally import TrainingTally
     from ..finalists import Finalist, TrainingOptions
     from ..load import RateChange
     from ..report.spec import ReportSpec
@@ -149,6 +150,10 @@ class Domain(ABC):
             HandrailError: No heuristic has that name.
         """
 
+    @abstractmethod
+    def make_last_rung(self, system: Any) -> Any:
+        """What decides behind a guard where the observation is not to be believed: a policy that needs no telemetry."""
+
     def rivals(self, system: Any) -> tuple[str, ...]:
         """Heuristics that a training on a system is compared with."""
         return tuple(self.heuristics)
@@ -215,6 +220,7 @@ class Domain(ABC):
         seed: int,
         say: Say,
         on_progress: Callable[[float, float], None],
+        tally: TrainingTally,
     ) -> list[Finalist]:
         """Train on ``train`` with ``options.algorithm``; return the networks among which validation chooses.
 
@@ -227,6 +233,7 @@ class Domain(ABC):
             seed: Seed of the training windows.
             say: Told in a few words what is going on.
             on_progress: Told how far it is, and of how much.
+            tally: Takes down what was missed while training, by algorithms that explore step by step.
 
         Raises:
             HandrailError: An option is out of range, or a package is missing.

@@ -18,6 +18,8 @@ from ...envs.common.tails import quantiles
 from ...policies import OutcomeSignal, bundled_folder, heuristics_of, make_heuristic, make_policy
 from ...policies.artifact import CARD_FILE
 from ...policies.guards import GuardConfig
+from ...policies.heuristics.cluster import BlindFirstComeFirstServed
+from ...policies.learning.tally import TrainingTally
 from ...traces import JobTrace
 from ..finalists import Finalist, TrainingOptions
 from ..load_jobs import JobLoadChange, change_job_load, change_job_rate, stretch_overload
@@ -119,6 +121,10 @@ class ClusterDomain(Domain):
     def make_heuristic(self, name: str, system: ClusterConfig, seed: int = 0, tie_seed: int | None = None) -> Any:
         return make_heuristic(name, self.layout(system), seed, tie_seed, "cluster", **_settings(system))
 
+    def make_last_rung(self, system: ClusterConfig) -> Any:
+        """First come, first served without backfilling: run times need not be known for it."""
+        return BlindFirstComeFirstServed(self.layout(system), **_settings(system))
+
     def default_guard(self, system: ClusterConfig) -> GuardConfig:
         return GuardConfig.for_scheduling(overdue_passes=system.overdue_passes)
 
@@ -177,11 +183,20 @@ class ClusterDomain(Domain):
         seed: int,
         say: Say,
         on_progress: Callable[[float, float], None],
+        tally: TrainingTally,
     ) -> list[Finalist]:
         from .cluster_training import scheduling_finalists
 
         return scheduling_finalists(
-            options, window, train, work, fingerprint=fingerprint, seed=seed, say=say, on_progress=on_progress
+            options,
+            window,
+            train,
+            work,
+            fingerprint=fingerprint,
+            seed=seed,
+            say=say,
+            on_progress=on_progress,
+            tally=tally,
         )
 
     def training_settings(self, scenario: ClusterScenario, options: TrainingOptions) -> dict[str, Any]:

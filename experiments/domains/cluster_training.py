@@ -11,8 +11,10 @@ from ...envs.cluster.environment import ClusterSchedulingEnv
 from ...policies.learning.against_fallback import AgainstFallback
 from ...policies.learning.job_features import job_search
 from ...policies.learning.maskable_ppo import train_maskable_ppo
+from ...policies.learning.tally import TrainingTally
 from ...traces import JobTrace
 from ..finalists import Finalist, TrainingOptions
+from ..guarded_training import guard_settings, learns_from, watched
 from ..scenario import Prepared
 from ..scorer_search import sample_observations, search_scorer
 from ..tail_search import traffic_windows
@@ -40,13 +42,15 @@ def scheduling_finalists(
     seed: int,
     say: Callable[[str], None],
     on_progress: Callable[[float, float], None],
+    tally: TrainingTally | None = None,
 ) -> list[Finalist]:
     """What :meth:`Domain.finalists` says, for scheduling."""
     if options.algorithm == "maskable-ppo":
-        return _fit(options, train, work, say, on_progress)
+        return _fit(options, train, work, say, on_progress, tally)
     say("replaying the fallback on the training windows")
     fallback = train.scenario.fallback
-    windows = traffic_windows(window, train, fallback, n=options.windows, seed=seed, max_items=options.window_items)
+    drawn = traffic_windows(window, train, fallback, n=options.windows, seed=seed, max_items=options.window_items)
+    windows = [each.behind_guard(options.guard, fallback) for each in drawn]
     return search_scorer(
         tuple(windows),
         fallback,
@@ -79,6 +83,7 @@ def scheduling_settings(scenario: Any, options: TrainingOptions) -> dict[str, An
         "window_s": None if scenario.window_s is None else str(scenario.window_s),
         "fallback": scenario.fallback,
         "scenario_seed": scenario.seed,
+        **guard_settings(options),
     }
     if options.algorithm == "maskable-ppo":
         return common | {"steps": options.steps, "episode_jobs": EPISODE_JOBS}
@@ -98,6 +103,7 @@ def _fit(
     work: Path,
     say: Callable[[str], None],
     on_progress: Callable[[float, float], None],
+    tally: TrainingTally | None,
 ) -> list[Finalist]:
     scenario, system, domain = prepared.scenario, prepared.system, prepared.domain
     layout = domain.layout(system)
@@ -107,7 +113,7 @@ def _fit(
     )
     search = job_search(layout, observations, options.hidden)
     jobs = min(EPISODE_JOBS, len(prepared.trace))
-    env_fns = [partial(_environment, prepared, jobs, seed) for seed in range(ENVIRONMENTS)]
+    env_fns = [partial(_environment, prepared, jobs, options, seed) for seed in range(ENVIRONMENTS)]
     say(f"training {options.algorithm} for {options.steps:,} steps")
     scorers = train_maskable_ppo(
         env_fns,
@@ -118,10 +124,13 @@ def _fit(
         log_dir=work,
         snapshots=SNAPSHOTS,
         on_step=lambda steps: on_progress(min(steps, options.steps), options.steps),
+        tally=tally,
+        learn_from=learns_from(options),
     )
     return [Finalist(s.label, s.network(layout), s.architecture, s.mean, s.std, dict(s.tensors)) for s in scorers]
 
 
-def _environment(prepared: Prepared, jobs: int, seed: int) -> AgainstFallback:
+def _environment(prepared: Prepared, jobs: int, options: TrainingOptions, seed: int) -> AgainstFallback:
     environment = ClusterSchedulingEnv(prepared.trace, prepared.system, split="all", episode_jobs=jobs, seed=seed)
-    return AgainstFallback(environment, prepared.system.model_copy(update={"backfill": "easy"}), TAIL_WEIGHT)
+    told = watched(environment, prepared, options.guard)
+    return AgainstFallback(told, prepared.system.model_copy(update={"backfill": "easy"}), TAIL_WEIGHT)

@@ -16,6 +16,7 @@ from ...envs.llm_serving import FleetConfig, RouterObserver, ServingSimulator, l
 from ...envs.llm_serving.metrics import Objective, compute_metrics, e2e_s, ttft_s
 from ...policies import HEURISTICS, OutcomeSignal, bundled_folder, make_heuristic, make_policy
 from ...policies.guards import GuardConfig
+from ...policies.learning.tally import TrainingTally
 from ...traces import RequestTrace
 from ...traces.errors import HandrailError
 from ..finalists import Finalist, TrainingOptions
@@ -97,7 +98,7 @@ class LLMDomain(Domain):
     report = REPORT
     default_load = DEFAULT_LOAD
     heuristics = tuple(HEURISTICS)
-    algorithms = ("cem", "ppo", "dqn")
+    algorithms = ("cem", "ppo", "dqn", "ppo-lagrangian", "bc-residual")
     load_field = "rate_60s"
     bundled_folder = bundled_folder("llm")
 
@@ -160,8 +161,12 @@ class LLMDomain(Domain):
     def make_heuristic(self, name: str, system: FleetConfig, seed: int = 0, tie_seed: int | None = None) -> Any:
         return make_heuristic(name, self.layout(system), seed, tie_seed)
 
+    def make_last_rung(self, system: FleetConfig) -> Any:
+        """Least requests in flight, by the router's own count of what it sent and what came back."""
+        return self.make_heuristic("least-requests", system)
+
     def default_guard(self, system: FleetConfig) -> GuardConfig:
-        return GuardConfig.for_routing()
+        return GuardConfig.for_routing(telemetry_delay_s=system.telemetry_delay_s)
 
     def metrics(self, results: Any, objective: Objective) -> dict[str, Any]:
         return compute_metrics(results, objective)
@@ -197,11 +202,20 @@ class LLMDomain(Domain):
         seed: int,
         say: Say,
         on_progress: Callable[[float, float], None],
+        tally: TrainingTally,
     ) -> list[Finalist]:
         from .llm_training import routing_finalists
 
         return routing_finalists(
-            options, window, train, work, fingerprint=fingerprint, seed=seed, say=say, on_progress=on_progress
+            options,
+            window,
+            train,
+            work,
+            fingerprint=fingerprint,
+            seed=seed,
+            say=say,
+            on_progress=on_progress,
+            tally=tally,
         )
 
     def training_settings(self, scenario: LLMScenario, options: TrainingOptions) -> dict[str, Any]:

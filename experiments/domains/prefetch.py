@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from ...envs.common import Layout
 from ...envs.common.tails import quantiles
 from ...envs.prefetch import DEFAULT_MENU, CacheConfig, PrefetchResults, PrefetchSimulator, layout_for
+from ...envs.prefetch.arms import OFF
 from ...envs.prefetch.metrics import Objective, compute_metrics
 from ...envs.prefetch.observer import PrefetchObserver
 from ...policies import OutcomeSignal, bundled_folder, heuristics_of, make_heuristic, make_policy
 from ...policies.artifact import CARD_FILE
 from ...policies.guards import GuardConfig
+from ...policies.learning.tally import TrainingTally
 from ...traces import AccessTrace
 from ..finalists import Finalist, TrainingOptions
 from ..load_accesses import (
@@ -129,6 +131,10 @@ class PrefetchDomain(Domain):
     def make_heuristic(self, name: str, system: CacheConfig, seed: int = 0, tie_seed: int | None = None) -> Any:
         return make_heuristic(name, self.layout(system), seed, tie_seed, "prefetch", arms=system.menu)
 
+    def make_last_rung(self, system: CacheConfig) -> Any:
+        """No prefetching."""
+        return self.make_heuristic(OFF, system)
+
     def rivals(self, system: CacheConfig) -> tuple[str, ...]:
         rules = [name for name in self.heuristics if name not in DEFAULT_MENU]
         return (*rules, *system.menu)
@@ -193,11 +199,20 @@ class PrefetchDomain(Domain):
         seed: int,
         say: Say,
         on_progress: Callable[[float, float], None],
+        tally: TrainingTally,
     ) -> list[Finalist]:
         from .prefetch_training import prefetching_finalists
 
         return prefetching_finalists(
-            options, window, train, work, fingerprint=fingerprint, seed=seed, say=say, on_progress=on_progress
+            options,
+            window,
+            train,
+            work,
+            fingerprint=fingerprint,
+            seed=seed,
+            say=say,
+            on_progress=on_progress,
+            tally=tally,
         )
 
     def training_settings(self, scenario: PrefetchScenario, options: TrainingOptions) -> dict[str, Any]:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ...policies.guards import GuardConfig, build_guard
+from ...policies.guards.guarded_session import GuardedSession
 from ...policies.learning.access_costs import CostWeights
 from ...policies.learning.arm_features import arm_search
 from ...policies.learning.bandit import BanditSettings, train_bandit
 from ...policies.learning.prefetch_ppo import PrefetchEpisodes, train_prefetch_ppo
+from ...policies.learning.tally import TrainingTally
 from ...traces import AccessTrace
 from ..finalists import Finalist, TrainingOptions
+from ..guarded_training import guard_settings, learns_from
 from ..scenario import Prepared
 from ..scorer_search import sample_observations, search_scorer
 from ..tail_search import traffic_windows
@@ -39,6 +44,7 @@ def prefetching_finalists(
     seed: int,
     say: Callable[[str], None],
     on_progress: Callable[[float, float], None],
+    tally: TrainingTally | None = None,
     weights: CostWeights | None = None,
 ) -> list[Finalist]:
     """What :meth:`Domain.finalists` says, for prefetching.
@@ -47,10 +53,11 @@ def prefetching_finalists(
         weights: What the bandit and PPO count as cost; the search has the domain's tails.
     """
     if options.algorithm != "cem":
-        return _fit(options, train, work, weights or WEIGHTS, say, on_progress)
+        return _fit(options, train, work, weights or WEIGHTS, say, on_progress, tally)
     say("replaying the fallback on the training windows")
     fallback = train.scenario.fallback
-    windows = traffic_windows(window, train, fallback, n=options.windows, seed=seed, max_items=options.window_items)
+    drawn = traffic_windows(window, train, fallback, n=options.windows, seed=seed, max_items=options.window_items)
+    windows = [each.behind_guard(options.guard, fallback) for each in drawn]
     return search_scorer(
         tuple(windows),
         fallback,
@@ -71,6 +78,7 @@ def prefetching_settings(scenario: Any, options: TrainingOptions, weights: CostW
         "slo_misses": scenario.objective.slo_misses,
         "window_s": None if scenario.window_s is None else str(scenario.window_s),
         "scenario_seed": scenario.seed,
+        **guard_settings(options),
     }
     if options.algorithm != "cem":
         counted = {f"{name}_weight": value for name, value in asdict(weights or WEIGHTS).items()}
@@ -119,6 +127,7 @@ def _fit(
     weights: CostWeights,
     say: Callable[[str], None],
     on_progress: Callable[[float, float], None],
+    tally: TrainingTally | None,
 ) -> list[Finalist]:
     scenario, system, trace = prepared.scenario, prepared.system, prepared.trace
     layout = prepared.domain.layout(system)
@@ -158,5 +167,16 @@ def _fit(
             log_dir=work,
             snapshots=SNAPSHOTS,
             on_step=on_step,
+            judge=prepared.domain.judge(scenario.objective),
+            session=None if options.guard is None else partial(_session, prepared, options.guard),
+            tally=tally,
+            learn_from=learns_from(options),
         )
     return [Finalist(s.label, s.network(layout), s.architecture, s.mean, s.std, dict(s.tensors)) for s in scorers]
+
+
+def _session(prepared: Prepared, guard: GuardConfig) -> GuardedSession:
+    domain, system, scenario = prepared.domain, prepared.system, prepared.scenario
+    layout = domain.layout(system)
+    fallback, last_rung = domain.make_heuristic(scenario.fallback, system, scenario.seed), domain.make_last_rung(system)
+    return GuardedSession(fallback, build_guard(guard, layout), layout, last_rung)

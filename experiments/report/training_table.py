@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -28,11 +30,34 @@ def training_table(report: TrainingReport, domain: Domain) -> Group:
             value, base = metrics[metric][key], fallback[metric][key]
             cells.append("lost" if value is None else f"{value:.4g}")
             cells.append(f"{value / base:.3f}" if value is not None and base else "-")
-        table.add_row(*cells, show_last(metrics), style="bold" if name == "learned" else None)
+        table.add_row(*cells, show_last(metrics), style="bold" if name.startswith("learned") else None)
     score = report.validation_scores[report.label]
     lines = [
         f"chosen on validation: {report.label}, score {score:+.4f} (0 is the fallback, lower is better)",
         f"decisions that differ from the fallback's: {report.differs_from_fallback:.1%}",
         *(f"note: {note}" for note in report.notes),
     ]
+    if report.during is not None:
+        lines[1:1] = during_lines(report.during, report.guarded)
     return Group(table, *(Text(line) for line in lines))
+
+
+def during_lines(during: Mapping[str, int | float], guarded: bool) -> list[str]:
+    """What a training did to the system while it explored, in words."""
+    own = during.get("violations_per_1000_fallback")
+    beside = "" if own is None else f"; the fallback alone {own:.4g}"
+    where = "behind the guard" if guarded else "no guard"
+    counts = f"{during['violations']:,.0f} of {during['outcomes']:,.0f} objectives"
+    lines = [f"missed while training ({where}): {counts}, {during['violations_per_1000']:.4g} per 1,000{beside}"]
+    if guarded:
+        lines.append(
+            f"the guard weighed {during['asked']:,.0f} of {during['decisions']:,.0f} decisions and put another action "
+            f"in place of {during['interventions']:,.0f}"
+        )
+    if "multiplier" in during:
+        lines.append(
+            f"multiplier at the end: {during['multiplier']:.4g}, for at most {during['violation_limit']:.2%} missed"
+        )
+    if "clone_agreement" in during:
+        lines.append(f"the clone chose as the fallback in {during['clone_agreement']:.1%} of held-out decisions")
+    return lines

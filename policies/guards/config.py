@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Self
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
 
-from pydantic import Field, ValidationError, model_validator
+import yaml
+from pydantic import SerializeAsAny, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from ...envs.common.layout import Layout
 from ...traces.errors import HandrailError
 from .checks import (
-    BUILDERS,
     BreakerConfig,
     BudgetConfig,
     ContractConfig,
@@ -19,22 +22,15 @@ from .checks import (
     IdlingConfig,
     ReservationConfig,
     StarvationConfig,
+    build_check,
+    known_checks,
 )
-from .checks.base import GuardModel
-from .guard import Guard
+from .checks.base import CheckModel, GuardModel
+from .domain_checks import prefetch_plausibility, routing_plausibility, scheduling_plausibility
+from .guard import Charge, Guard
 from .supervisor import SupervisorConfig
 
-CheckConfig = Annotated[
-    ContractConfig
-    | CostMarginConfig
-    | BreakerConfig
-    | StarvationConfig
-    | ReservationConfig
-    | IdlingConfig
-    | GateConfig
-    | BudgetConfig,
-    Field(discriminator="check"),
-]
+_BAD_CHECK = "bad_check"
 
 SCHEDULING_SUPERVISOR = SupervisorConfig(
     min_dwell_s=1800.0,
@@ -56,12 +52,22 @@ class GuardConfig(GuardModel):
     """A guard as data.
 
     Attributes:
-        checks: The checks' configs; a check that is not listed is off. Their order does not matter.
+        checks: The checks' configs; a check that is not listed is off. Their order does not matter. As data each has
+            its name under ``check``: a built-in one, or one that ``register_check`` made known.
         supervisor: Times and counts of the supervisor.
+        charge: Whether the checks' nominal cost is added to the simulated time of a decision.
     """
 
-    checks: tuple[CheckConfig, ...] = (ContractConfig(),)
+    checks: tuple[SerializeAsAny[CheckModel], ...] = (ContractConfig(),)
     supervisor: SupervisorConfig = SupervisorConfig()
+    charge: Charge = "none"
+
+    @field_validator("checks", mode="before")
+    @classmethod
+    def _checks_by_name(cls, value: Any) -> Any:
+        if not isinstance(value, (list, tuple)):
+            return value
+        return tuple([_check_from(i, check) for i, check in enumerate(value)])
 
     @model_validator(mode="after")
     def _probes_can_be_judged(self) -> Self:
@@ -80,6 +86,7 @@ class GuardConfig(GuardModel):
         capacity_per_s: float = 1.0,
         loads: tuple[float, ...] = (0.0,),
         shares: tuple[float, ...] = (0.1,),
+        telemetry_delay_s: float = 0.1,
     ) -> Self:
         """The default guard for request routing.
 
@@ -93,10 +100,12 @@ class GuardConfig(GuardModel):
                 :class:`~handrail.policies.guards.calibration.ReferenceCalibrator`. The default stands for no
                 calibration: 10 % violations at any load.
             shares: The fallback's share of violations at each load.
+            telemetry_delay_s: Age of what replicas report to the router, in seconds.
         """
         return cls(
             checks=(
                 ContractConfig(),
+                routing_plausibility(telemetry_delay_s),
                 CostMarginConfig(field="ttft_s", absolute_margin=0.02, relative_margin=0.1),
                 CostMarginConfig(field="drain_s", absolute_margin=1.0, relative_margin=0.1),
                 CostMarginConfig(field="decode_step_s", absolute_margin=0.01, relative_margin=0.25),
@@ -129,6 +138,7 @@ class GuardConfig(GuardModel):
         return cls(
             checks=(
                 ContractConfig(latency_budget_s=1.0),
+                scheduling_plausibility(),
                 IdlingConfig(),
                 StarvationConfig(overdue_passes=overdue_passes),
                 ReservationConfig(margin_s=reservation_margin_s),
@@ -167,6 +177,7 @@ class GuardConfig(GuardModel):
         return cls(
             checks=(
                 ContractConfig(),
+                prefetch_plausibility(),
                 GateConfig(),
                 CostMarginConfig(field="waste", absolute_margin=waste_margin, relative_margin=0.1),
                 CostMarginConfig(field="degree", absolute_margin=degree_margin),
@@ -188,11 +199,45 @@ class GuardConfig(GuardModel):
             HandrailError: It is no JSON, or has an unknown, missing or bad field.
         """
         try:
-            return cls.model_validate_json(text)
+            data = json.loads(text)
+        except ValueError as error:
+            raise HandrailError(f"{source}: no JSON ({error}); mend it or write it anew") from None
+        return cls._from_data(data, source)
+
+    @classmethod
+    def from_yaml(cls, text: str, source: str = "guard config") -> Self:
+        """Read a guard that is written in YAML, with the fields of :meth:`to_json`.
+
+        Args:
+            text: A YAML mapping.
+            source: What to call it in an error, such as the file's name.
+
+        Raises:
+            HandrailError: It is no YAML, or has an unknown, missing or bad field.
+        """
+        try:
+            data = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            where = f"line {mark.line + 1}: " if mark is not None else ""
+            problem = getattr(error, "problem", None) or "not to be read"
+            raise HandrailError(f"{source}: {where}no YAML ({problem}); mend that line") from None
+        return cls._from_data({} if data is None else data, source)
+
+    @classmethod
+    def _from_data(cls, data: Any, source: str) -> Self:
+        if not isinstance(data, Mapping):
+            raise HandrailError(
+                f"{source}: a guard is a mapping with checks and supervisor, not {data!r}; mend the file"
+            )
+        try:
+            return cls.model_validate(data)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "top level"
-            raise HandrailError(f"{source}: {where}: {first['msg']}; mend or remove that field") from None
+            raise HandrailError(f"{source}: {_first_problem(error)}; mend or remove that field") from None
+
+    def to_yaml(self) -> str:
+        """The config as a YAML mapping, in the order of the fields."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
     def to_json(self) -> str:
         """The config as a JSON object with sorted keys, the same text for equal configs."""
@@ -201,6 +246,10 @@ class GuardConfig(GuardModel):
     def only(self, *checks: str) -> Self:
         """This guard with the checks of the given kinds alone (``contract``, ``cost-margin``, ``breaker`` ...)."""
         return self.model_copy(update={"checks": tuple(c for c in self.checks if c.check in checks)})
+
+    def with_checks(self, *checks: CheckModel) -> Self:
+        """This guard with more checks."""
+        return self.model_copy(update={"checks": (*self.checks, *checks)})
 
 
 def build_guard(config: GuardConfig, layout: Layout) -> Guard:
@@ -211,7 +260,59 @@ def build_guard(config: GuardConfig, layout: Layout) -> Guard:
     """
     budgets_s = [check.latency_budget_s for check in config.checks if isinstance(check, ContractConfig)]
     return Guard(
-        [BUILDERS[type(check)](check, layout) for check in config.checks],
+        [build_check(check, layout) for check in config.checks],
         config.supervisor,
         latency_budget_s=min(budgets_s, default=None),
+        charge=config.charge,
     )
+
+
+def load_guard(path: str | Path) -> GuardConfig:
+    """A guard from a file, YAML (``.yaml``, ``.yml``) or JSON (``.json``) by its suffix.
+
+    Raises:
+        HandrailError: It cannot be read, has another suffix, or is no guard.
+    """
+    path = Path(path)
+    readers = {".yaml": GuardConfig.from_yaml, ".yml": GuardConfig.from_yaml, ".json": GuardConfig.from_json}
+    read = readers.get(path.suffix.lower())
+    if read is None:
+        raise HandrailError(f"{path}: a guard is a file that ends in {', '.join(readers)}; rename it")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise HandrailError(f"{path}: cannot be read ({error}); name a guard's file in YAML or JSON") from None
+    return read(text, str(path))
+
+
+def _check_from(index: int, value: Any) -> CheckModel:
+    """One check's config from data; a config stays as it is."""
+    if isinstance(value, CheckModel):
+        return value
+    known = known_checks()
+    if not isinstance(value, Mapping) or not isinstance(value.get("check"), str):
+        raise PydanticCustomError(
+            _BAD_CHECK, "checks.{i}: a check is a mapping with its name under check", {"i": index}
+        )
+    name = value["check"]
+    if name not in known:
+        raise PydanticCustomError(
+            _BAD_CHECK,
+            "checks.{i}.check: no check is named {name}; there are {known}",
+            {"i": index, "name": repr(name), "known": ", ".join(known)},
+        )
+    try:
+        return known[name].model_validate(value)
+    except ValidationError as error:
+        problem = _first_problem(error, f"checks.{index}.{name}")
+        raise PydanticCustomError(_BAD_CHECK, "{problem}", {"problem": problem}) from None
+
+
+def _first_problem(error: ValidationError, prefix: str = "") -> str:
+    """The first problem: where (under ``prefix``), and what."""
+    first = error.errors(include_url=False)[0]
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == _BAD_CHECK:
+        return message
+    where = ".".join([*([prefix] if prefix else []), *(str(part) for part in first["loc"])]) or "top level"
+    return f"{where}: {message}"

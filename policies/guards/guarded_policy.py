@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from ...envs.common.layout import Layout
 from ...traces.errors import HandrailError
 from ..interface import Feedback, Policy
 from .context import CheckContext, JudgedOutcome, read_action
+from .forecast import Forecaster
 from .guard import Guard
-from .recorder import DecisionRecorder
+from .recorder import FALLBACK, LAST_RUNG, LEARNED, DecisionRecorder
+from .rollout import Stage
 
 
 class GuardedState(NamedTuple):
@@ -34,33 +39,72 @@ class GuardedPolicy:
     Decision latency is declared, simulated time. The two policies are taken to run one after the other: a decision
     takes the fallback's latency plus what was waited for the policy, which is its declared latency, cut at the
     contract's budget (a policy beyond the budget is given up there and the fallback's action taken), and 0 where it was
-    not asked. Without a contract check the wait is not cut.
+    not asked. Without a contract check the wait is not cut. In the shadow of a roll-out nobody waits for the policy.
+    Where the guard charges them, the nominal costs of the checks that ran come on top.
+
+    Where a check of sensors objects, the last rung decides: a policy that needs no telemetry, or without one the
+    fallback. It is asked at such decisions alone, but hears of every one.
 
     Attributes:
         name: ``guarded(<name of the policy>)``.
         policy: The learned policy.
         fallback: The policy that rules where it does not.
+        last_rung: The policy that decides where the observation is not to be believed; None for the fallback.
+        policy_hash: Names the learned policy's content in the log; empty where it has no hash.
         guard: Checks and supervisor.
         recorder: The decision log.
         last_error: Type and text of the last exception of the policy, empty where it raised none.
     """
 
-    def __init__(self, policy: Policy, fallback: Policy, guard: Guard, layout: Layout) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        fallback: Policy,
+        guard: Guard,
+        layout: Layout,
+        last_rung: Policy | None = None,
+        policy_hash: str = "",
+    ) -> None:
         self.policy = policy
         self.fallback = fallback
+        self.last_rung = last_rung
+        self.policy_hash = policy_hash
         self.guard = guard
         self.recorder = DecisionRecorder()
-        self.name = f"guarded({getattr(policy, 'name', type(policy).__name__)})"
+        self.name = f"guarded({_name_of(policy)})"
         self.last_error = ""
         self._layout = layout
         self._n_actions = layout.n_replicas
         self._notify_policy = getattr(policy, "notify", None)
         self._notify_fallback = getattr(fallback, "notify", None)
+        self._notify_last_rung = getattr(last_rung, "notify", None)
+        self._last_rung_state: Any = None
+        self._forecast: Forecaster | None = None
         self._feedback: Feedback | None = None
         self._notify_error = ""
         self._latency_s = 0.0
         self._learned = 0
         self._wait_limit_s = guard.latency_budget_s
+        self._charges = guard.charge == "nominal"
+
+    def bind(self, simulator: Any, observer: Any) -> None:
+        """Give checks that play actions forward the simulator and the observer of this run.
+
+        Args:
+            simulator: The simulator that asks this policy, with ``fork``, ``advance_until``, ``charged_s`` and
+                ``hidden_model``; read only, through forks.
+            observer: Its observer, with ``fork(simulator)``.
+        """
+        asking = [check for check in self.guard.checks if getattr(check, "needs_forecast", False)]
+        if not asking:
+            return
+        seed, factor = getattr(asking[0], "seed", 0), getattr(asking[0], "latency_factor", 1.0)
+        self._forecast = Forecaster(simulator, observer, self.fallback, seed, factor)
+
+    @property
+    def watch(self) -> Callable[[Any], None] | None:
+        """What must see each decision point before ``predict``; None where nothing is played forward."""
+        return None if self._forecast is None else self._forecast.note
 
     @property
     def latency_s(self) -> float:
@@ -106,6 +150,8 @@ class GuardedPolicy:
         self._feedback = feedback
         if self._notify_fallback is not None:
             self._notify_fallback(feedback)
+        if self._notify_last_rung is not None:
+            self._notify_last_rung(feedback)
         if self._notify_policy is not None:
             mask = None if feedback.action_mask is None else feedback.action_mask.copy()
             try:
@@ -137,6 +183,8 @@ class GuardedPolicy:
         self._feedback = None
         policy_state, fallback_state = state if state is not None else (None, None)
         raw, fallback_state = self.fallback.predict(observation, fallback_state, episode_start, deterministic)
+        if self._forecast is not None:
+            self._forecast.fallback_state = fallback_state
         fallback_action = int(raw)
         latency_s = float(getattr(self.fallback, "latency_s", 0.0))
 
@@ -149,24 +197,40 @@ class GuardedPolicy:
             decision,
             feedback.action_mask,
             fallback_action,
-            [JudgedOutcome(o.decision, o.violated, o.value, recorder.asked(o.decision)) for o in feedback.outcomes],
+            [JudgedOutcome(o.decision, o.violated, o.value, recorder.ruled(o.decision)) for o in feedback.outcomes],
             guard.supervisor.spell_start,
+            self._forecast,
         )
+        if self._forecast is not None:
+            self._forecast.fallback_state = fallback_state
         verdict = guard.before(context)
-        ruling = guard.supervisor.state
+        ruling, stage = guard.supervisor.state, guard.supervisor.stage
         asked = verdict is None
         if verdict is None:
             policy_state = self._ask(context, policy_state, episode_start, deterministic)
+            standing_us = guard.cost_us
             verdict = guard.judge(context)
-            latency_s += self._waited_s(context.latency_s)
+            if stage is Stage.SHADOW:
+                guard.cost_us = standing_us  # judged beside the decision, not before it
+            else:
+                latency_s += self._waited_s(context.latency_s)
         self._notify_error = ""
-        learned = verdict.kind == "accept"
-        executed = context.action if learned else fallback_action
+        executed, who = fallback_action, FALLBACK
+        if verdict.kind == "accept":
+            executed, who = context.action, LEARNED
+        elif guard.distrusts and self.last_rung is not None:
+            raw, self._last_rung_state = self.last_rung.predict(
+                observation, self._last_rung_state, episode_start, deterministic
+            )
+            executed, who = int(raw), LAST_RUNG
+            latency_s += float(getattr(self.last_rung, "latency_s", 0.0))
+        if self._charges:
+            latency_s += guard.cost_us * 1e-6
         guard.executed(context, executed)
-        self._learned += learned
+        self._learned += who == LEARNED
         self._latency_s = latency_s
         proposed = context.action if 0 <= context.action < self._n_actions else -1
-        recorder.append(now_s, proposed, fallback_action, executed, asked, learned, ruling, verdict)
+        recorder.append(now_s, proposed, fallback_action, executed, asked, who, ruling, verdict, guard.said, stage)
         return executed, GuardedState(policy_state, fallback_state)
 
     def _ask(self, context: CheckContext, state: Any, episode_start: Any, deterministic: bool) -> Any:
@@ -182,11 +246,45 @@ class GuardedPolicy:
                 return None
             context.proposal = answer[0]
             context.action, context.malformed = read_action(answer[0])
+            votes, values = getattr(self.policy, "votes", None), getattr(self.policy, "values", None)
+            if votes is not None:
+                context.votes = np.asarray(votes, dtype=np.int64)
+            if values is not None:
+                context.values = np.asarray(values, dtype=np.float64)
         except (Exception, SystemExit) as error:
             context.error = self.last_error = _describe(error)
             return None  # a state that an exception may have left half-made is not handed back
         context.latency_s = latency_s
         return answer[1]
+
+    def to_table(self, metadata: Mapping[str, str] | None = None) -> pa.Table:
+        """The decision log as an Arrow table whose schema says whose it is.
+
+        Its metadata: ``policy``, ``policy_hash``, ``fallback``, ``last_rung`` (empty without one), ``transitions`` and
+        ``stages`` (JSON lists of the supervisor's and the roll-out's changes, oldest first), and what is given.
+
+        Args:
+            metadata: What the schema is to carry beside these.
+        """
+        supervisor = self.guard.supervisor
+        rollout = supervisor.rollout
+        transitions = [
+            [t.now_s, t.decision, t.before.label, t.after.label, t.cause, t.until_s] for t in supervisor.transitions
+        ]
+        stages = [
+            [c.now_s, c.decision, c.before.label, c.after.label, c.cause] for c in (rollout.changes if rollout else ())
+        ]
+        return self.recorder.to_table(
+            {
+                "policy": _name_of(self.policy),
+                "policy_hash": self.policy_hash,
+                "fallback": _name_of(self.fallback),
+                "last_rung": "" if self.last_rung is None else _name_of(self.last_rung),
+                "transitions": json.dumps(transitions, separators=(",", ":")),
+                "stages": json.dumps(stages, separators=(",", ":")),
+                **(metadata or {}),
+            }
+        )
 
     def _waited_s(self, declared_s: float) -> float:
         """How long the policy was waited for; a declaration that is no duration costs the whole budget."""
@@ -201,3 +299,7 @@ def _describe(error: BaseException) -> str:
         return f"{type(error).__name__}: {error}"
     except Exception:
         return type(error).__name__
+
+
+def _name_of(policy: Any) -> str:
+    return str(getattr(policy, "name", type(policy).__name__))

@@ -8,6 +8,7 @@ from typing import NamedTuple, Self
 from pydantic import Field, model_validator
 
 from .checks.base import GuardModel
+from .rollout import Rollout, RolloutConfig, Stage
 from .verdict import Verdict
 
 
@@ -36,6 +37,8 @@ class Transition(NamedTuple):
         before: State that was left.
         after: State that was entered.
         cause: Reason code.
+        until_s: Before when an opening does not end, in simulated seconds; None for the other states, which end with
+            what happens in them.
     """
 
     now_s: float
@@ -43,6 +46,7 @@ class Transition(NamedTuple):
     before: State
     after: State
     cause: str
+    until_s: float | None = None
 
 
 class SupervisorConfig(GuardModel):
@@ -61,6 +65,7 @@ class SupervisorConfig(GuardModel):
         veto_window_decisions: Over how many of the latest proposals the share of vetoes is taken.
         veto_share_limit: A share of vetoes above this opens it: a policy that must be held back so often does not fit
             the load it meets.
+        rollout: Stages through which the policy comes to rule; None where it rules from the start.
     """
 
     min_dwell_s: float = Field(default=30.0, gt=0)
@@ -73,6 +78,7 @@ class SupervisorConfig(GuardModel):
     faults_in_a_row: int = Field(default=3, ge=1)
     veto_window_decisions: int = Field(default=500, ge=1)
     veto_share_limit: float = Field(default=0.3, gt=0, le=1)
+    rollout: RolloutConfig | None = None
 
     @model_validator(mode="after")
     def _bounds_agree(self) -> Self:
@@ -90,7 +96,11 @@ class Supervisor:
     :meth:`note_outcomes`, then, where :attr:`asks` is true, the policy is asked and :meth:`note_verdict` is told what
     the checks said. Opening is never delayed; closing is, by dwell, probes and their outcomes.
 
+    With a roll-out, opening also sends the policy back to an earlier stage, and in blocks of time that are not the
+    policy's it is not asked. In the shadow there is nothing to probe: an opening that is over closes at once.
+
     Attributes:
+        rollout: The roll-out, None without one.
         state: The present state.
         spell_start: First decision of the present spell of the policy's rule (while open: the first after it ended).
         transitions: Every change of state so far, oldest first.
@@ -105,6 +115,10 @@ class Supervisor:
                 last probe and is judged by vetoes alone.
         """
         self._config = config
+        self.rollout: Rollout | None = None
+        if config.rollout is not None:
+            self.rollout = Rollout(config.rollout, outcomes_are_judged=outcomes_are_judged)
+        self._policys_block = True
         self._outcomes_needed = config.probe_outcomes if outcomes_are_judged else 0
         self._most_probe_vetoes = config.veto_share_limit * config.probe_decisions
         self._most_window_vetoes = config.veto_share_limit * config.veto_window_decisions
@@ -123,7 +137,20 @@ class Supervisor:
     @property
     def asks(self) -> bool:
         """Whether the policy is asked at this decision."""
-        return self.state is State.CLOSED or (self.state is State.HALF_OPEN and self._probes_left > 0)
+        ready = self.state is State.CLOSED or (self.state is State.HALF_OPEN and self._probes_left > 0)
+        return ready and self._policys_block
+
+    @property
+    def stage(self) -> Stage:
+        """Stage of the roll-out; ``full`` without one."""
+        return Stage.FULL if self.rollout is None else self.rollout.stage
+
+    @property
+    def waits_for(self) -> str:
+        """Why the policy is not asked, where it is not: a reason code."""
+        if self.state is State.OPEN:
+            return "open"
+        return "awaiting-probe-outcomes" if self._policys_block else "control-block"
 
     @property
     def next_dwell_s(self) -> float:
@@ -138,12 +165,17 @@ class Supervisor:
             elif now_s - self._closed_since_s >= self._config.healthy_reset_s:
                 self._dwell_s = self._config.min_dwell_s
         elif self.state is State.OPEN and now_s >= self._open_until_s:
-            self._enter(State.HALF_OPEN, now_s, decision, "dwell-over")
             self.spell_start = decision
-            self._probes_left = self._config.probe_decisions
-            self._probe_outcomes = 0
-            self._probe_vetoes = 0
-            self._forget_verdicts()
+            if self.stage is Stage.SHADOW:
+                self._close(now_s, decision, "dwell-over")
+            else:
+                self._enter(State.HALF_OPEN, now_s, decision, "dwell-over")
+                self._probes_left = self._config.probe_decisions
+                self._probe_outcomes = 0
+                self._probe_vetoes = 0
+                self._forget_verdicts()
+        if self.rollout is not None:
+            self._policys_block = self.rollout.policys_block(now_s)
 
     def trip(self, now_s: float, decision: int, cause: str) -> None:
         """An outcome check tripped: open at once (no effect where it is open already)."""
@@ -158,15 +190,35 @@ class Supervisor:
         if self._probes_left > 0:
             return
         if self._probe_outcomes >= self._outcomes_needed:
-            self._enter(State.CLOSED, now_s, decision, "probes-passed")
-            self._closed_since_s = now_s
-            self._forget_verdicts()
+            self._close(now_s, decision, "probes-passed")
         elif now_s - self._last_probe_s >= self._config.probe_timeout_s:
             self._open(now_s, decision, "probe-outcomes-missing")
 
-    def note_verdict(self, now_s: float, decision: int, verdict: Verdict, fault: bool) -> None:
-        """Take the checks' verdict on the policy's proposal; ``fault`` says that the vetoing check names faults."""
+    def review_rollout(self, now_s: float, decision: int) -> None:
+        """Let the roll-out promote the policy; called after the outcomes that became known were given to it."""
+        rollout = self.rollout
+        if rollout is None or self.state is not State.CLOSED:
+            return
+        stage = rollout.stage
+        rollout.review(now_s, decision)
+        if rollout.stage is not stage:
+            self._policys_block = rollout.policys_block(now_s)
+            if stage is Stage.SHADOW:
+                self.spell_start = decision  # only from here on it rules
+
+    def note_verdict(self, now_s: float, decision: int, verdict: Verdict, fault: bool, agreed: bool = False) -> None:
+        """Take the checks' verdict on the policy's proposal.
+
+        Args:
+            now_s: Simulated time, in seconds.
+            decision: Number of the decision.
+            verdict: The first objection, or an ``accept``.
+            fault: Whether the check that vetoes names faults.
+            agreed: Whether the proposal was the fallback's action.
+        """
         vetoed = verdict.kind != "accept"
+        if self.rollout is not None and self.state is State.CLOSED:
+            self.rollout.note_judged(vetoed, agreed)
         self._faults = self._faults + 1 if vetoed and fault else 0
         if self.state is State.HALF_OPEN:
             self._probes_left -= 1
@@ -187,13 +239,22 @@ class Supervisor:
             self._open(now_s, decision, "vetoes-over-limit")
 
     def _open(self, now_s: float, decision: int, cause: str) -> None:
-        self._enter(State.OPEN, now_s, decision, cause)
-        self.spell_start = decision + 1
         self._open_until_s = now_s + self._dwell_s
+        self._enter(State.OPEN, now_s, decision, cause, self._open_until_s)
+        self.spell_start = decision + 1
+        if self.rollout is not None:
+            self.rollout.demote(now_s, decision, cause)
         self._dwell_s = min(self._dwell_s * self._config.backoff_factor, self._config.max_dwell_s)
 
-    def _enter(self, state: State, now_s: float, decision: int, cause: str) -> None:
-        self.transitions.append(Transition(now_s, decision, self.state, state, cause))
+    def _close(self, now_s: float, decision: int, cause: str) -> None:
+        self._enter(State.CLOSED, now_s, decision, cause)
+        self._closed_since_s = now_s
+        self._forget_verdicts()
+        if self.rollout is not None:
+            self.rollout.resume(now_s, decision)
+
+    def _enter(self, state: State, now_s: float, decision: int, cause: str, until_s: float | None = None) -> None:
+        self.transitions.append(Transition(now_s, decision, self.state, state, cause, until_s))
         self.state = state
 
     def _forget_verdicts(self) -> None:

@@ -94,7 +94,7 @@ class CostMeter:
     def _square(self) -> None:
         """Take in the accesses that are done since the last time."""
         engine, first = self._engine, self._seen
-        rows, finish_s = engine.missed_rows[first:].tolist(), engine.missed_finish_s[first:].tolist()
+        rows, finish_s = engine.missed_rows.since(first), engine.missed_finish_s.since(first)
         self._seen += len(rows)
         for row, at_s in zip(rows, finish_s, strict=True):
             self._squares[engine.tenants[row]] += ((at_s - engine.times[row]) * self._per_miss) ** 2

@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from .executed_actions import LearnFrom
 from .sb3 import HIDDEN, TrainedNetwork, fit, linear_layers, training_envs, training_packages
+from .tally import TrainingTally
 
 SETTINGS: dict[str, Any] = {
     "learning_rate": 5e-4,
@@ -31,6 +33,8 @@ def train_dqn(
     snapshots: int = 5,
     settings: dict[str, Any] | None = None,
     on_step: Callable[[int], None] | None = None,
+    tally: TrainingTally | None = None,
+    learn_from: LearnFrom = "proposed",
 ) -> list[TrainedNetwork]:
     """Train on the environments that ``env_fns`` make; return snapshots, the last one at the end.
 
@@ -42,6 +46,9 @@ def train_dqn(
         snapshots: How many networks to keep at most for validation to choose from.
         settings: Changes to ``SETTINGS``, passed to SB3.
         on_step: Told the environment steps taken so far.
+        tally: Counts what the environments tell of every step.
+        learn_from: Behind a guard, whether the agent's own choice or what was executed in its place is learned from.
+            Q-learning takes any behaviour, so the latter costs nothing.
 
     Raises:
         HandrailError: The extra ``[train]`` is not installed, or ``steps`` is below 1.
@@ -58,4 +65,6 @@ def train_dqn(
             snapshots=snapshots,
             log_dir=log_dir,
             on_step=on_step,
+            tally=tally,
+            learn_from=learn_from,
         )

@@ -17,9 +17,11 @@ from ...envs.common import Layout
 from ...traces.errors import HandrailError
 from ..card import FeatureCard, ScorerArchitecture
 from ..network import ReplicaScorer
+from .executed_actions import LearnFrom
 from .features import ScorerSearch
 from .job_rows import JobRows, RowShapes
 from .sb3 import learn, training_envs, training_packages
+from .tally import TrainingTally
 
 SETTINGS: dict[str, Any] = {
     "n_steps": 512,
@@ -88,6 +90,8 @@ def train_maskable_ppo(
     snapshots: int = 5,
     settings: dict[str, Any] | None = None,
     on_step: Callable[[int], None] | None = None,
+    tally: TrainingTally | None = None,
+    learn_from: LearnFrom = "proposed",
 ) -> list[TrainedScorer]:
     """Train on the environments that ``env_fns`` make; return snapshots, the last one at the end.
 
@@ -106,6 +110,8 @@ def train_maskable_ppo(
         snapshots: How many scorers to keep at most for validation to choose from.
         settings: Changes to ``SETTINGS``; what is not named there goes to ``MaskablePPO``.
         on_step: Told the environment steps taken so far.
+        tally: Counts what the environments tell of every step.
+        learn_from: Behind a guard, whether the agent's own choice or what was executed in its place is learned from.
 
     Raises:
         HandrailError: The extra ``[train]`` is not installed, or ``steps`` is below 1.
@@ -140,7 +146,16 @@ def train_maskable_ppo(
         def take(now: int) -> TrainedScorer:
             return TrainedScorer(now, architecture, search.mean, search.std, model.policy.mlp_extractor.tensors())
 
-        return learn(model, take, steps=steps, snapshots=snapshots, log_dir=log_dir, on_step=on_step)
+        return learn(
+            model,
+            take,
+            steps=steps,
+            snapshots=snapshots,
+            log_dir=log_dir,
+            on_step=on_step,
+            tally=tally,
+            learn_from=learn_from,
+        )
 
 
 def _contrib() -> Any:

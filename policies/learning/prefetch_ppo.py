@@ -14,11 +14,18 @@ from ...envs.prefetch import CacheConfig
 from ...traces import AccessTrace
 from ...traces.errors import HandrailError
 from ..card import FeatureCard, ScorerArchitecture
+from ..guards.guarded_session import GuardedSession
+from ..interface import OutcomeSignal
 from .access_costs import CostWeights
+from .executed_actions import LearnFrom
 from .features import ScorerSearch
 from .job_rows import RowShapes
 from .maskable_ppo import TrainedScorer
 from .sb3 import learn, normalised, on_one_thread, training_packages
+from .tally import TrainingTally
+
+Judge = Callable[[Any], OutcomeSignal]
+"""What turns a simulator's outcome into what a guard hears of it."""
 
 SETTINGS: dict[str, Any] = {
     "n_steps": 128,
@@ -83,6 +90,10 @@ def train_prefetch_ppo(
     snapshots: int = 5,
     settings: dict[str, Any] | None = None,
     on_step: Callable[[int], None] | None = None,
+    judge: Judge | None = None,
+    session: Callable[[], GuardedSession] | None = None,
+    tally: TrainingTally | None = None,
+    learn_from: LearnFrom = "proposed",
 ) -> list[TrainedScorer]:
     """Train on windows of a trace; return snapshots, the last one at the end.
 
@@ -101,6 +112,10 @@ def train_prefetch_ppo(
         snapshots: How many scorers to keep at most for validation to choose from.
         settings: Changes to ``SETTINGS``; what is not named there goes to ``PPO``.
         on_step: Told the decisions made so far.
+        judge: What an outcome of a simulator says of the objective; without it nothing is judged. Picks no action.
+        session: Makes the guard of one episode of one simulator; it needs ``judge``. Without it there is none.
+        tally: Counts what is told of every decision.
+        learn_from: Behind a guard, whether the agent's own choice or what was executed in its place is learned from.
 
     Raises:
         HandrailError: The extra ``[train]`` is not installed, or ``steps`` is below 1.
@@ -128,6 +143,8 @@ def train_prefetch_ppo(
         simulators=episodes.simulators,
         episode_accesses=episodes.episode_accesses,
         seed=seed,
+        judge=judge,
+        session=session,
     )
     with on_one_thread(normalised(envs, chosen["gamma"], norm_obs=False)) as shown:
         model = sb3.PPO(
@@ -143,4 +160,13 @@ def train_prefetch_ppo(
         def take(now: int) -> TrainedScorer:
             return TrainedScorer(now, architecture, search.mean, search.std, model.policy.mlp_extractor.tensors())
 
-        return learn(model, take, steps=steps, snapshots=snapshots, log_dir=log_dir, on_step=on_step)
+        return learn(
+            model,
+            take,
+            steps=steps,
+            snapshots=snapshots,
+            log_dir=log_dir,
+            on_step=on_step,
+            tally=tally,
+            learn_from=learn_from,
+        )

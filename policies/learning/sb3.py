@@ -16,6 +16,8 @@ from ...envs.common import Layout
 from ...traces.errors import HandrailError
 from ..card import MlpArchitecture
 from ..network import Mlp
+from .executed_actions import LearnFrom, credit_executed
+from .tally import TrainingTally
 
 Snapshot = TypeVar("Snapshot")
 
@@ -118,6 +120,9 @@ def fit(
     snapshots: int,
     log_dir: Path | None,
     on_step: Callable[[int], None] | None,
+    tally: TrainingTally | None = None,
+    learn_from: LearnFrom = "proposed",
+    on_rollout: Callable[[], dict[str, float]] | None = None,
 ) -> list[TrainedNetwork]:
     """Train ``model`` and return its network at ``snapshots`` evenly spaced points, the end among them.
 
@@ -129,6 +134,9 @@ def fit(
         snapshots: Networks to return; fewer where rollouts, which are whole, are longer than the distance between two.
         log_dir: Where TensorBoard events go, or ``None``.
         on_step: Told the environment steps taken so far.
+        tally: Counts what the environments tell of every step.
+        learn_from: ``executed`` needs environments behind a guard; see :func:`executed_actions.credit_executed`.
+        on_rollout: Called after every rollout; what it returns is logged with it.
 
     Raises:
         HandrailError: ``steps`` or ``snapshots`` is below 1.
@@ -137,7 +145,17 @@ def fit(
     def take(now: int) -> TrainedNetwork:
         return snapshot(model, linears(model.policy), activation, now)
 
-    return learn(model, take, steps=steps, snapshots=snapshots, log_dir=log_dir, on_step=on_step)
+    return learn(
+        model,
+        take,
+        steps=steps,
+        snapshots=snapshots,
+        log_dir=log_dir,
+        on_step=on_step,
+        tally=tally,
+        learn_from=learn_from,
+        on_rollout=on_rollout,
+    )
 
 
 def learn(
@@ -148,6 +166,9 @@ def learn(
     snapshots: int,
     log_dir: Path | None,
     on_step: Callable[[int], None] | None,
+    tally: TrainingTally | None = None,
+    learn_from: LearnFrom = "proposed",
+    on_rollout: Callable[[], dict[str, float]] | None = None,
 ) -> list[Snapshot]:
     """Train ``model`` as :func:`fit` does; ``take``, told the steps so far, makes each snapshot.
 
@@ -162,9 +183,17 @@ def learn(
 
     class Watch(callbacks.BaseCallback):
         def _on_step(self) -> bool:
+            if tally is not None:
+                tally.note(self.locals["infos"])
+            if learn_from == "executed":
+                credit_executed(self.locals, self.model.policy)
             if on_step is not None:
                 on_step(self.num_timesteps)
             return True
+
+        def _on_rollout_end(self) -> None:
+            for name, value in ({} if on_rollout is None else on_rollout()).items():
+                self.logger.record(name, value)
 
         def _on_rollout_start(self) -> None:
             # The network has just been updated with everything so far; a snapshot in mid-rollout would repeat it.

@@ -5,6 +5,7 @@ Imported by ``prefetch_ppo`` alone, and only when a training starts.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,9 @@ from ...envs.common import EpisodeWindows, Layout
 from ...envs.prefetch import CacheConfig, DecisionPoint
 from ...envs.prefetch.observer import PrefetchObserver
 from ...traces import AccessTrace
+from ...traces.errors import HandrailError
+from ..guards.guarded_session import GuardedSession
+from ..interface import OutcomeSignal
 from .access_costs import OFF_ARM, CostMeter, CostWeights, cost_curve, tenants_asked, window_simulator
 from .arm_rows import ArmRows
 from .features import ScorerSearch
@@ -40,6 +44,8 @@ class _Episodes:
         weights: CostWeights,
         calm: float,
         rows: ArmRows,
+        judge: Callable[[Any], OutcomeSignal] | None,
+        session: Callable[[], GuardedSession] | None,
     ) -> None:
         self._trace = trace
         self._config = config
@@ -48,6 +54,8 @@ class _Episodes:
         self._calm_s = calm * config.unloaded_miss_s
         self._off = config.arms.index(OFF_ARM)
         self._rows = rows
+        self._judge = judge
+        self._make_session = session
         self.slots = trace.n_tenants if config.per_tenant else 1
         self._at_s = 0.0
 
@@ -60,25 +68,48 @@ class _Episodes:
         self._observer = PrefetchObserver(self._simulator)
         self._meter = CostMeter(self._simulator, self._weights)
         self._asked = tenants_asked(self._trace, self._config, window)
-        point = self._simulator.advance()
+        self._session = None if self._make_session is None else self._make_session()
+        if self._session is not None:
+            self._session.policy.bind(self._simulator, self._observer)
+        self._signals: list[OutcomeSignal] = []
+        point = self._point = self._simulator.advance()
         assert point is not None
         self._at_s = self._simulator.now_s
         self._ahead = self._gain()
         return self._see(point)
 
-    def step(self, arms: NDArray[np.int64]) -> tuple[NDArray[np.float32] | None, Floats]:
-        """Vectors of all slots, None at the end of the episode, and rewards."""
+    def step(self, arms: NDArray[np.int64]) -> tuple[NDArray[np.float32] | None, Floats, list[dict[str, Any]]]:
+        """Vectors of all slots, None at the end of the episode, rewards, and what is told of each slot's decision."""
         simulator = self._simulator
         point: DecisionPoint | None = None
         crowded = simulator.tier.backlog_s(simulator.now_s) > self._calm_s
+        told: list[dict[str, Any]] = [{"absent": True, "executed": int(arm)} for arm in arms]
         for tenant in self._asked:
-            simulator.apply(self._off if crowded else int(arms[max(tenant, 0)]))
-            point = simulator.advance()
+            slot = max(tenant, 0)
+            proposed = int(arms[slot])
+            arm, told[slot] = self._chosen(slot, proposed, self._off if crowded else proposed)
+            simulator.apply(arm)
+            point = self._point = simulator.advance()
+            if self._judge is not None:
+                self._signals = [self._judge(outcome) for outcome in (() if point is None else point.outcomes)]
+                told[slot]["judged"] = len(self._signals)
+                told[slot]["cost"] = float(sum(signal.violated for signal in self._signals))
         before, self._ahead = self._ahead, self._gain()
         rewards = self._ahead - before
         present = np.zeros(self.slots)
         present[[max(tenant, 0) for tenant in self._asked]] = 1.0
-        return None if point is None else self._see(point), rewards * present
+        return None if point is None else self._see(point), rewards * present, told
+
+    def _chosen(self, slot: int, proposed: int, calmed: int) -> tuple[int, dict[str, Any]]:
+        """What is executed of a slot's choice, and what is told of that."""
+        if self._session is None:
+            return calmed, {}
+        seen, now_s = self._seen[slot], self._simulator.now_s
+        decided = self._session.decide(calmed, seen, now_s, None, self._signals, self._point)
+        # That the agent holds still while the queue is long is its own rule: the guard has not intervened there.
+        executed = decided.executed
+        credited = proposed if executed == calmed else executed
+        return executed, {"executed": credited, "asked": decided.asked, "intervened": executed != calmed}
 
     def _gain(self) -> Floats:
         """How much less the accesses so far have cost than under the standing scheme, by slot."""
@@ -89,8 +120,12 @@ class _Episodes:
         dt_s = self._simulator.now_s - self._at_s
         self._at_s = self._simulator.now_s
         seen = np.zeros((self.slots, self._rows.shapes.size), dtype=np.float32)
+        self._seen: dict[int, NDArray[np.float32]] = {}
         for tenant in self._asked:
-            seen[max(tenant, 0)] = self._rows(self._observer(point._replace(tenant=tenant)), dt_s)
+            observation = self._observer(point._replace(tenant=tenant))
+            if self._session is not None:
+                self._seen[max(tenant, 0)] = observation.copy()
+            seen[max(tenant, 0)] = self._rows(observation, dt_s)
         return seen
 
 
@@ -114,6 +149,9 @@ class TenantEnvs(VecEnv):
         simulators: How many simulators there are.
         episode_accesses: Accesses of an episode.
         seed: Seed of the windows.
+        judge: What an outcome says of the objective; each decision's ``info`` then has ``cost`` and ``judged``.
+        session: Makes the guard of one episode; ``info`` then has ``executed``, ``asked`` and ``intervened``. One guard
+            judges the decisions of all tenants in turn, upon what each saw when the moment began.
     """
 
     def __init__(
@@ -128,7 +166,11 @@ class TenantEnvs(VecEnv):
         simulators: int,
         episode_accesses: int,
         seed: int,
+        judge: Callable[[Any], OutcomeSignal] | None = None,
+        session: Callable[[], GuardedSession] | None = None,
     ) -> None:
+        if session is not None and judge is None:
+            raise HandrailError("a guard needs to hear of outcomes: give judge beside session")
         rows = ArmRows(layout, search)
         seeds = np.random.SeedSequence(seed).generate_state(simulators).tolist()
         self._simulators = [
@@ -139,6 +181,8 @@ class TenantEnvs(VecEnv):
                 weights,
                 calm,
                 rows,
+                judge,
+                session,
             )
             for own in seeds
         ]
@@ -163,11 +207,12 @@ class TenantEnvs(VecEnv):
         dones: list[bool] = []
         infos: list[dict[str, Any]] = []
         for each, arms in zip(self._simulators, self._actions.reshape(-1, self._slots), strict=True):
-            vectors, gained = each.step(arms)
+            vectors, gained, told = each.step(arms)
             done = vectors is None
             dones += [done] * self._slots
             last = np.zeros(self.observation_space.shape or (), dtype=np.float32)
-            infos += [{"terminal_observation": last, "TimeLimit.truncated": False} if done else {}] * self._slots
+            ended = {"terminal_observation": last, "TimeLimit.truncated": False} if done else {}
+            infos += [{**info, **ended} for info in told]
             seen.append(each.reset() if vectors is None else vectors)
             rewards.append(gained)
         return np.concatenate(seen), np.concatenate(rewards).astype(np.float32), np.array(dones), infos

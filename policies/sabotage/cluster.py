@@ -79,11 +79,12 @@ class Raise(ShortestJobFirst):
         knowledge: str = "predicted",
     ) -> None:
         super().__init__(layout, seed, tie_seed, overdue_passes=overdue_passes, knowledge=knowledge)
+        self.healthy_decisions = HEALTHY_DECISIONS
         self._decisions = 0
 
     def choose(self, observation: NDArray[np.float32]) -> int:
-        if self._decisions >= HEALTHY_DECISIONS:
-            raise RuntimeError(f"sabotage: raising from decision {HEALTHY_DECISIONS} on")
+        if self._decisions >= self.healthy_decisions:
+            raise RuntimeError(f"sabotage: raising from decision {self.healthy_decisions} on")
         self._decisions += 1
         return super().choose(observation)
 
@@ -91,3 +92,6 @@ class Raise(ShortestJobFirst):
 SABOTAGES: dict[str, type[SchedulingHeuristic] | type[NotANumber]] = {
     cls.name.removeprefix(PREFIX): cls for cls in (Worst, Random, Constant, NotANumber, Slow, Raise)
 }
+
+Healthy = ShortestJobFirst
+"""What is healthy about those that are broken only now and then: the default fallback of scheduling."""

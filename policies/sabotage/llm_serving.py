@@ -52,11 +52,12 @@ class Raise(ExpectedDrain):
 
     def __init__(self, layout: Layout, seed: int = 0, tie_seed: int | None = None) -> None:
         super().__init__(layout, seed, tie_seed)
+        self.healthy_decisions = HEALTHY_DECISIONS
         self._decisions = 0
 
     def choose(self, observation: NDArray[np.float32]) -> int:
-        if self._decisions >= HEALTHY_DECISIONS:
-            raise RuntimeError(f"sabotage: raising from decision {HEALTHY_DECISIONS} on")
+        if self._decisions >= self.healthy_decisions:
+            raise RuntimeError(f"sabotage: raising from decision {self.healthy_decisions} on")
         self._decisions += 1
         return super().choose(observation)
 
@@ -64,3 +65,6 @@ class Raise(ExpectedDrain):
 SABOTAGES: dict[str, type[RoutingHeuristic] | type[NotANumber]] = {
     cls.name.removeprefix(PREFIX): cls for cls in (Worst, Random, Constant, NotANumber, Slow, Raise)
 }
+
+Healthy = ExpectedDrain
+"""What is healthy about those that are broken only now and then: the default fallback of routing."""

@@ -64,11 +64,12 @@ class Raise(Standing):
 
     def __init__(self, layout: Layout, seed: int = 0, tie_seed: int | None = None, **settings: Any) -> None:
         super().__init__(layout, seed, tie_seed, **settings)
+        self.healthy_decisions = HEALTHY_DECISIONS
         self._decisions = 0
 
     def choose(self, observation: NDArray[np.float32]) -> int:
-        if self._decisions >= HEALTHY_DECISIONS:
-            raise RuntimeError(f"sabotage: raising from decision {HEALTHY_DECISIONS} on")
+        if self._decisions >= self.healthy_decisions:
+            raise RuntimeError(f"sabotage: raising from decision {self.healthy_decisions} on")
         self._decisions += 1
         return super().choose(observation)
 
@@ -76,3 +77,6 @@ class Raise(Standing):
 SABOTAGES: dict[str, type[PrefetchHeuristic] | type[NotANumber]] = {
     cls.name.removeprefix(PREFIX): cls for cls in (Worst, Random, Constant, NotANumber, Slow, Raise)
 }
+
+Healthy = Standing
+"""What is healthy about those that are broken only now and then: the default fallback of prefetching."""

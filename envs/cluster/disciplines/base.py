@@ -35,5 +35,9 @@ class QueueDiscipline(ABC):
         A static discipline reads nothing that changes after a job's arrival, ``now_s`` among it.
         """
 
+    def fork(self) -> QueueDiscipline:
+        """The discipline of a forked replay; itself where it learns nothing."""
+        return self
+
     def learn(self, work: float) -> None:  # noqa: B027  (most disciplines learn nothing)
         """Take in that a job completed which had taken ``work`` GPU-seconds (processor-seconds)."""

@@ -68,6 +68,13 @@ class GittinsIndex(QueueDiscipline):
         self._sorted = np.empty(0)
         self._sums = np.zeros(1)
 
+    def fork(self) -> GittinsIndex:
+        twin = GittinsIndex(self.threshold)
+        twin._services = self._services.copy()
+        twin._learned = self._learned
+        twin._sorted, twin._sums = self._sorted, self._sums
+        return twin
+
     def learn(self, work: float) -> None:
         self._services.append(work)
         if len(self._services) > HISTORY:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from ..fragmentation import FragmentMeter
     from ..machine_columns import MachineColumns
     from ..machine_index import MachineIndex
     from ..machine_task import Task
@@ -25,6 +26,13 @@ class Placement(ABC):
     def version(self) -> int:
         """Changes when the scores of unchanged machines may."""
         return 0
+
+    def fork(self, meter: FragmentMeter) -> Placement:
+        """The policy of a forked pool, whose measure of fragmentation is ``meter``; itself where it keeps nothing."""
+        return self
+
+    def reseed(self, rng: np.random.Generator) -> None:  # noqa: B027  (most policies draw nothing)
+        """Draw the seed of random choices to come anew."""
 
     @abstractmethod
     def scores(self, machines: MachineColumns, task: Task) -> NDArray[np.float64]:

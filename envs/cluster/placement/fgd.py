@@ -33,6 +33,12 @@ class FGD(Placement):
         self._kept: dict[Task, tuple[Changes, NDArray[np.float64]]] = {}
         self._version = -1
 
+    def fork(self, meter: FragmentMeter) -> FGD:
+        twin = FGD(meter)
+        twin._version = self._version
+        twin._kept = {task: (changes.fork(), scores.copy()) for task, (changes, scores) in self._kept.items()}
+        return twin
+
     @property
     def version(self) -> int:
         return self._meter.typical.version

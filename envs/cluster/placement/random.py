@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ from ..machine_set import nth_of
 from .base import Placement
 
 if TYPE_CHECKING:
+    from ..fragmentation import FragmentMeter
     from ..machine_columns import MachineColumns
     from ..machine_index import MachineIndex
     from ..machine_task import Task
@@ -22,6 +24,12 @@ class Random(Placement):
 
     def __init__(self, rng: Generator) -> None:
         self._rng = rng
+
+    def fork(self, meter: FragmentMeter) -> Random:
+        return Random(deepcopy(self._rng))
+
+    def reseed(self, rng: Generator) -> None:
+        self._rng = np.random.default_rng(int(rng.integers(2**63)))
 
     def scores(self, machines: MachineColumns, task: Task) -> NDArray[np.float64]:
         return np.zeros(machines.n)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Self
 
 from ..arms import Arm
+from ..layers import fork_containers
 
 
 class IntervalStats(NamedTuple):
@@ -48,6 +49,10 @@ class Controller(ABC):
 
     def __init__(self, ladder: tuple[Arm, ...]) -> None:
         self.ladder = ladder
+
+    def fork(self) -> Self:
+        """A controller that goes on alike and apart."""
+        return fork_containers(self)
 
     @abstractmethod
     def choose(self, seen: IntervalStats | None) -> int:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from copy import copy
 from typing import ClassVar, Self
+
+from ....traces import AccessTrace
+from ..layers import fork_containers
 
 
 class EvictionCache(ABC):
@@ -52,11 +54,13 @@ class EvictionCache(ABC):
     def at(self, row: int) -> None:  # noqa: B027 (most rules have nothing to do here)
         """The next `touch` or `insert` happens at this row of the trace; only rules with ``needs_rows`` care."""
 
+    def continue_with(self, first_row: int, trace: AccessTrace) -> None:  # noqa: B027
+        """From ``first_row`` on the accesses are those of another trace; only rules with ``needs_rows`` care."""
+
+    def fork(self) -> Self:
+        """A cache that goes on alike and apart. Containers hold plain numbers; a rule whose containers hold others
+        forks those itself."""
+        return fork_containers(self)
+
     def __deepcopy__(self, memo: dict[int, object]) -> Self:
-        """A cache that goes on alike and apart. Containers hold plain numbers, so that one level of copying is enough;
-        a rule whose containers hold others copies those itself."""
-        fork = copy(self)
-        for name, value in vars(self).items():
-            if isinstance(value, (dict, list, set)):
-                setattr(fork, name, value.copy())
-        return fork
+        return self.fork()

@@ -7,6 +7,7 @@ from heapq import heapify, heappop, heappush
 
 import numpy as np
 
+from ....traces import AccessTrace
 from .base import EvictionCache
 
 
@@ -16,16 +17,22 @@ class FutureRows:
     Args:
         key: (rows,) ids in order of access.
         next_row: (rows,) row of the next access to the same id, -1 for none.
+        first: What row 0 of both is called.
     """
 
-    def __init__(self, key: np.ndarray, next_row: np.ndarray) -> None:
-        self.never = len(key)
-        self.next_row: list[int] = np.where(next_row < 0, self.never, next_row).tolist()
+    def __init__(self, key: np.ndarray, next_row: np.ndarray, first: int = 0) -> None:
+        self._first = first
+        self.never = first + len(key)
+        self._next_row: list[int] = np.where(next_row < 0, self.never, first + next_row).tolist()
         order = np.argsort(key, kind="stable")
         ids, starts = np.unique(key[order], return_index=True)
         ends = [*starts[1:].tolist(), len(key)]
-        self._rows: list[int] = order.tolist()
+        self._rows: list[int] = (first + order).tolist()
         self._span = dict(zip(ids.tolist(), zip(starts.tolist(), ends, strict=True), strict=True))
+
+    def next_row(self, row: int) -> int:
+        """Row of the next access to the id that is accessed at ``row``, or `never`."""
+        return self._next_row[row - self._first]
 
     def after(self, key: int, row: int) -> int:
         """Row of the first access to an id after ``row``, or `never`."""
@@ -59,13 +66,20 @@ class Belady(EvictionCache):
         self._last: list[tuple[int, int]] = []
         """Heap of (minus the next row, id), with entries that are out of date."""
 
+    def continue_with(self, first_row: int, trace: AccessTrace) -> None:
+        self._future = FutureRows(trace.key, trace.next_row, first_row)
+        self._row = first_row - 1
+        self._next = {key: self._future.after(key, self._row) for key in self._sizes}
+        self._last = [(-row, key) for key, row in self._next.items()]
+        heapify(self._last)
+
     def at(self, row: int) -> None:
         self._row = row
 
     def touch(self, key: int) -> bool:
         if key not in self._sizes:
             return False
-        self._expect(key, self._future.next_row[self._row])
+        self._expect(key, self._future.next_row(self._row))
         return True
 
     def insert(self, key: int, size: int = 1) -> tuple[int, ...]:

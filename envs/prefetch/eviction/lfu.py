@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Self
 
+from ..layers import split_queue
 from .base import EvictionCache
 
 
@@ -66,7 +67,8 @@ class Lfu(EvictionCache):
             del self._rows[frequency]
         return size
 
-    def __deepcopy__(self, memo: dict[int, object]) -> Self:
-        fork = super().__deepcopy__(memo)
-        fork._rows = {frequency: row.copy() for frequency, row in self._rows.items()}
+    def fork(self) -> Self:
+        fork = super().fork()
+        for frequency, row in self._rows.items():
+            self._rows[frequency], fork._rows[frequency] = split_queue(row)
         return fork

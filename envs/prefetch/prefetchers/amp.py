@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Self
 
 from .base import Prefetcher
 from .streams import Stream, StreamTable
 
 _FIRST, _LAST = 1, 2
-_NOT_AWAITED = (None, 0)
+_NOT_AWAITED = (-1, 0)
 
 
 class AdaptiveStream(Stream):
@@ -21,16 +22,23 @@ class AdaptiveStream(Stream):
     Attributes:
         prefetch: Ids of the next set (the paper's p); 0 before the first one.
         trigger: Distance of the trigger from the end of a set (the paper's g).
+        number: Number of the stream; set when its first set is fetched.
         end: Last id of the set fetched last.
         tag: The id whose access fetches the next set; -1 where only a miss does.
     """
 
-    __slots__ = ("end", "prefetch", "tag", "trigger")
+    __slots__ = ("end", "number", "prefetch", "tag", "trigger")
 
     def __init__(self, step: int) -> None:
         super().__init__(step)
         self.prefetch = self.trigger = 0
-        self.end = self.tag = -1
+        self.end = self.tag = self.number = -1
+
+    def fork(self) -> Self:
+        fork = type(self)(self.step)
+        fork.prefetch, fork.trigger, fork.end, fork.tag = self.prefetch, self.trigger, self.end, self.tag
+        fork.number = self.number
+        return fork
 
 
 class Amp(Prefetcher):
@@ -77,20 +85,27 @@ class Amp(Prefetcher):
         self.initial = min(initial, degree)
         self.threshold = threshold
         self.watched = watched
+        self.streams = streams
         self._table = StreamTable(AdaptiveStream, region_bits, regions, streams)
-        self._awaited: OrderedDict[int, tuple[AdaptiveStream, int]] = OrderedDict()
+        self._awaited: OrderedDict[int, tuple[int, int]] = OrderedDict()
+        """By id: the number of the stream whose set it is of, and its place there."""
+        self._numbered: dict[int, AdaptiveStream] = {}
+        """By number; what is missing here has left the table, where nothing of it matters any more."""
+        self._numbers = 0
         self._waited_for = -1
 
     def note_used(self, key: int, late: bool) -> None:
         if not late:
             return
         self._waited_for = key
-        stream, place = self._awaited.get(key, _NOT_AWAITED)
+        number, place = self._awaited.get(key, _NOT_AWAITED)
+        stream = self._numbered.get(number)
         if stream is not None and place & _FIRST:
             stream.trigger = min(stream.trigger + 1, stream.prefetch - 1)
 
     def note_evicted(self, key: int) -> None:
-        stream, _ = self._awaited.pop(key, _NOT_AWAITED)
+        number, _ = self._awaited.pop(key, _NOT_AWAITED)
+        stream = self._numbered.get(number)
         if stream is not None:
             stream.prefetch = max(stream.prefetch - 1, 1)
             stream.trigger = max(min(stream.trigger, stream.prefetch) - 1, 0)
@@ -100,10 +115,11 @@ class Amp(Prefetcher):
         if stream is None:
             return ()
         owner, place = self._awaited.pop(key, _NOT_AWAITED)
-        if owner is stream and place & _LAST and (hit or key == self._waited_for):
+        if owner == stream.number >= 0 and place & _LAST and (hit or key == self._waited_for):
             stream.prefetch = min(stream.prefetch + 1, self.degree)
         step = stream.step
         if stream.prefetch == 0:
+            self._number(stream)
             stream.prefetch = self.initial
             stream.trigger = min(self.threshold // 2, stream.prefetch - 1)
             start = key + step
@@ -114,6 +130,20 @@ class Amp(Prefetcher):
         else:
             start = key + step
         return self._set(stream, start)
+
+    def _number(self, stream: AdaptiveStream) -> None:
+        """Gives a new stream its number, and forgets those that have left the table where they are many."""
+        stream.number = self._numbers
+        self._numbers += 1
+        self._numbered[stream.number] = stream
+        if len(self._numbered) > 2 * self.streams:
+            self._numbered = {known.number: known for known in self._table.known()}
+
+    def fork(self) -> Self:
+        fork = super().fork()
+        fork._table = self._table.fork()
+        fork._numbered = {stream.number: stream for stream in fork._table.known()}
+        return fork
 
     def _set(self, stream: AdaptiveStream, start: int) -> Sequence[int]:
         """The stream's next set, from ``start`` on."""
@@ -130,7 +160,7 @@ class Amp(Prefetcher):
         end = len(ids) - 1
         for at, one in enumerate(ids):
             awaited.pop(one, None)
-            awaited[one] = (stream, _FIRST * (at == 0) + _LAST * (at == end))
+            awaited[one] = (stream.number, _FIRST * (at == 0) + _LAST * (at == end))
         while len(awaited) > self.watched:
             awaited.popitem(last=False)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Self
+
+from ..layers import fork_containers
 
 
 class Prefetcher(ABC):
@@ -30,6 +32,14 @@ class Prefetcher(ABC):
 
     def __init__(self, degree: int) -> None:
         self.degree = degree
+
+    def fork(self) -> Self:
+        """A prefetcher that goes on alike and apart. Containers hold what never changes; where they hold other things
+        a prefetcher forks those itself."""
+        return fork_containers(self)
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        return self.fork()
 
     @abstractmethod
     def access(self, key: int, hit: bool) -> Sequence[int]:

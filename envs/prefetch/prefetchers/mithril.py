@@ -68,8 +68,8 @@ class Mithril(Prefetcher):
         self.recorded = recorded
         self.listed = listed
         self._number = 0
-        self._recording: OrderedDict[int, list[int]] = OrderedDict()
-        self._mining: OrderedDict[int, list[int]] = OrderedDict()
+        self._recording: OrderedDict[int, tuple[int, ...]] = OrderedDict()
+        self._mining: OrderedDict[int, tuple[int, ...]] = OrderedDict()
         self._lists: OrderedDict[int, tuple[int, ...]] = OrderedDict()
 
     def access(self, key: int, hit: bool) -> Sequence[int]:
@@ -77,8 +77,9 @@ class Mithril(Prefetcher):
         mining = self._mining
         row = mining.get(key)
         if row is not None:
-            row.append(number)
-            if len(row) > self.max_support:
+            if len(row) < self.max_support:
+                mining[key] = (*row, number)
+            else:
                 del mining[key]
         else:
             self._record(key, number)
@@ -90,9 +91,10 @@ class Mithril(Prefetcher):
         if row is None:
             if len(recording) >= self.recorded:
                 recording.popitem(last=False)
-            recording[key] = row = [number]
+            row = (number,)
         else:
-            row.append(number)
+            row = (*row, number)
+        recording[key] = row
         if len(row) >= self.min_support:
             self._mining[key] = recording.pop(key)
             if len(self._mining) >= self.mined:
@@ -114,7 +116,7 @@ class Mithril(Prefetcher):
                 if behind > place:
                     self._associate(key, rows[behind][0])
 
-    def _nearest(self, rows: list[tuple[int, list[int]]], place: int) -> int:
+    def _nearest(self, rows: list[tuple[int, tuple[int, ...]]], place: int) -> int:
         """The next row behind that is associated with the one at ``place``; ``place`` itself if there is none."""
         numbers = rows[place][1]
         horizon = numbers[0] + self.lookahead
@@ -126,7 +128,7 @@ class Mithril(Prefetcher):
                 return behind
         return place
 
-    def _apart(self, numbers: list[int], theirs: list[int]) -> list[int]:
+    def _apart(self, numbers: tuple[int, ...], theirs: tuple[int, ...]) -> list[int]:
         """How far two rows are apart, pair by pair; nothing if they are not associated."""
         if len(theirs) != len(numbers):
             return []

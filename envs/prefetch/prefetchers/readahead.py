@@ -4,6 +4,7 @@ Readahead Framework", ACM SIGOPS Operating Systems Review 2008)."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 from .base import Prefetcher
 from .streams import Stream, StreamTable
@@ -24,6 +25,11 @@ class Window(Stream):
         super().__init__(step)
         self.end = self.marker = -1
         self.size = 0
+
+    def fork(self) -> Self:
+        fork = type(self)(self.step)
+        fork.end, fork.size, fork.marker = self.end, self.size, self.marker
+        return fork
 
 
 class Readahead(Prefetcher):
@@ -50,6 +56,11 @@ class Readahead(Prefetcher):
         super().__init__(degree)
         self._table = StreamTable(Window, region_bits, regions, streams)
         self._first = min(degree, 4 if degree >= 32 else 2)
+
+    def fork(self) -> Self:
+        fork = super().fork()
+        fork._table = self._table.fork()
+        return fork
 
     def access(self, key: int, hit: bool) -> Sequence[int]:
         window = self._table.take(key)

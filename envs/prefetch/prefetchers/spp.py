@@ -124,6 +124,7 @@ class SignaturePath(Prefetcher):
             patterns[signature] = {difference: 0}
             counts[signature] = 1
             return
+        followed = patterns[signature] = followed.copy()  # forks may share the one before
         if difference in followed:
             followed[difference] += 1
         else:

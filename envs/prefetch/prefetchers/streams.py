@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Generic, TypeVar
+from collections.abc import Iterable
+from copy import copy
+from typing import Generic, Self, TypeVar
 
 
 class Stream:
@@ -17,6 +19,10 @@ class Stream:
 
     def __init__(self, step: int) -> None:
         self.step = step
+
+    def fork(self) -> Self:
+        """A stream that goes on alike and apart: itself, as long as nothing of it changes."""
+        return self
 
 
 INITIAL, TRANSIENT, STEADY, NO_PREDICTION = range(4)
@@ -46,6 +52,17 @@ class StreamTable(Generic[S]):
         self._stream = stream
         self._expected: OrderedDict[int, S] = OrderedDict()
         self._rows: OrderedDict[int, tuple[int, int, int]] = OrderedDict()
+
+    def known(self) -> Iterable[S]:
+        """The streams that are followed."""
+        return self._expected.values()
+
+    def fork(self) -> StreamTable[S]:
+        """A table that goes on alike and apart."""
+        fork = copy(self)
+        fork._rows = self._rows.copy()
+        fork._expected = OrderedDict([(key, stream.fork()) for key, stream in self._expected.items()])
+        return fork
 
     def take(self, key: int) -> S | None:
         """The stream that an access belongs to; None where it belongs to none yet."""

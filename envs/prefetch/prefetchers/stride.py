@@ -6,6 +6,7 @@ Chen & Baer, "Effective Hardware-Based Data Prefetching for High-Performance Pro
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 from .base import Prefetcher
 from .streams import Stream, StreamTable
@@ -28,6 +29,11 @@ class Stride(Prefetcher):
     def __init__(self, degree: int, region_bits: int = 12, regions: int = 1024, streams: int = 128) -> None:
         super().__init__(degree)
         self._table = StreamTable(Stream, region_bits, regions, streams)
+
+    def fork(self) -> Self:
+        fork = super().fork()
+        fork._table = self._table.fork()
+        return fork
 
     def access(self, key: int, hit: bool) -> Sequence[int]:
         stream = self._table.take(key)

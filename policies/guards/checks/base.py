@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
@@ -18,14 +18,25 @@ class GuardModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+class CheckModel(GuardModel):
+    """Config of one check.
+
+    Attributes:
+        check: Which check it is of; a subclass narrows it to one name, ``check: Literal["..."] = "..."``.
+    """
+
+    check: Any
+
+
 class Check(Protocol):
     """One judge of decisions, which knows nothing of the other checks.
 
     Attributes:
         name: Its name in verdicts and logs, distinct within a guard.
-        stage: ``sensors``: judged first at every decision, on the observation, whoever rules; its veto says that what is
-            observed is not to be believed. ``outcomes``: judged at every decision, whoever rules and before the policy is asked, so that it sees
-            every outcome. ``proposal``: judged once the policy has proposed.
+        stage: ``sensors``: judged first at every decision, on the observation, whoever rules; its veto says that what
+            is observed is not to be believed. ``outcomes``: judged at every decision, whoever rules and before the
+            policy is asked, so that it sees every outcome; its veto leaves the policy unasked. ``proposal``: judged
+            once the policy has proposed.
         cost_us: Nominal cost in microseconds; checks of a stage are run cheapest first, up to the first that objects.
         fault: Whether its veto says that the policy is broken (not merely that this action is unwise); such vetoes in
             a row take the rule away.

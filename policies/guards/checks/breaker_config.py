@@ -8,10 +8,10 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from .base import GuardModel
+from .base import CheckModel
 
 
-class BreakerConfig(GuardModel):
+class BreakerConfig(CheckModel):
     """Config of :class:`~handrail.policies.guards.checks.breaker.OutcomeBreaker`.
 
     Attributes:

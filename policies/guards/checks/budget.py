@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from ....envs.common.layout import Layout
 from ..context import CheckContext
 from ..verdict import Verdict, accepted_by
-from .base import GuardModel, Stage
+from .base import CheckModel, Stage
 
 EXACT_COUNTS = float(1 << 24)
 """Up to here single precision holds every count."""
@@ -17,7 +17,7 @@ EXACT_COUNTS = float(1 << 24)
 FIELDS = ("misses", "ghost_misses", "cache_objects", "decision_accesses")
 
 
-class BudgetConfig(GuardModel):
+class BudgetConfig(CheckModel):
     """Config of :class:`BudgetCheck`.
 
     Attributes:

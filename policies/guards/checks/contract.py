@@ -9,10 +9,10 @@ from pydantic import Field
 from ....envs.common.layout import Layout
 from ..context import CheckContext
 from ..verdict import Verdict, accepted_by
-from .base import GuardModel, Stage
+from .base import CheckModel, Stage
 
 
-class ContractConfig(GuardModel):
+class ContractConfig(CheckModel):
     """Config of :class:`ContractCheck`.
 
     Attributes:

@@ -9,13 +9,13 @@ from pydantic import Field, model_validator
 from ....envs.common.layout import Layout
 from ..context import CheckContext
 from ..verdict import Verdict, accepted_by
-from .base import GuardModel, Stage
+from .base import CheckModel, Stage
 
 ARM_FIELDS = ("waste", "issue_rate_64", "coverage_64", "degree")
 """Per-arm fields that it reads: waste over a long stretch of accesses, what it is made of over a short one, bursts."""
 
 
-class GateConfig(GuardModel):
+class GateConfig(CheckModel):
     """Config of :class:`GateCheck`; the thresholds of utilisation are Limoncello's (ASPLOS'24).
 
     Attributes:

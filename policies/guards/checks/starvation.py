@@ -10,10 +10,10 @@ from ....envs.common.layout import Layout
 from ..context import CheckContext
 from ..overdue_rule import OverdueRule
 from ..verdict import Verdict, accepted_by
-from .base import GuardModel, Stage
+from .base import CheckModel, Stage
 
 
-class StarvationConfig(GuardModel):
+class StarvationConfig(CheckModel):
     """Config of :class:`StarvationCheck`.
 
     Attributes:

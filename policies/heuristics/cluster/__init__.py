@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from .aging import Unicep, Wfp3
 from .base import DEFAULT_OVERDUE_PASSES, SchedulingHeuristic
+from .blind import BlindFirstComeFirstServed
 from .fcfs import FirstComeFirstServed
 from .lots import RandomOrder
 from .nonlinear import F1, F2, F3, F4
@@ -33,6 +34,7 @@ __all__ = [
     "F3",
     "F4",
     "HEURISTICS",
+    "BlindFirstComeFirstServed",
     "FirstComeFirstServed",
     "RandomOrder",
     "SchedulingHeuristic",

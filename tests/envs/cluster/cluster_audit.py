@@ -19,6 +19,7 @@ class AuditedPool:
         self.held: list[Any] = []
         self.down: set[int] = set()
         self.placed = 0
+        self.withdrawn = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._pool, name)
@@ -50,11 +51,15 @@ class AuditedPool:
         self._pool.set_up(machine)
         self.check()
 
+    def withdraw(self, processors: int) -> None:
+        self.withdrawn += processors
+        self._pool.withdraw(processors)  # type: ignore[attr-defined]
+
     def check(self) -> None:
         """The pool's free capacity is what the books say, and nothing is given twice."""
         if self._processors is not None:
             assert 0 <= sum(self.held) <= self._processors
-            assert self._pool.free_size == self._processors - sum(self.held)
+            assert self._pool.free_size == self._processors - self.withdrawn - sum(self.held)
             return
         gpus: Counter[tuple[int, int]] = Counter()
         cpu_milli: Counter[int] = Counter()

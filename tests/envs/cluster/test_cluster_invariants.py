@@ -24,7 +24,9 @@ from handrail.envs.cluster import (
     Faults,
     MachineGroup,
     MachineOutage,
+    MachineSlowdown,
     Preemption,
+    ProcessorOutage,
 )
 from handrail.envs.cluster.config import DISCIPLINES, PLACEMENTS, PREEMPTIVE
 from handrail.traces import JobTrace
@@ -59,8 +61,18 @@ def draw_cluster(pick: Pick) -> ClusterConfig:
     for _ in range(pick(0, 2) if groups else 0):
         start = pick(0, 40)
         outages.append(MachineOutage(machine=pick(0, n_machines - 1), start_s=start, end_s=start + pick(1, 20)))
+    processors = None if groups else pick(1, 8)
+    slowdowns, gone = [], []
+    for _ in range(pick(0, 2)):
+        start = pick(0, 40)
+        if groups:
+            machine, factor = pick(0, n_machines - 1), (1.5, 2.0, 4.0)[pick(0, 2)]
+            slowdowns.append(MachineSlowdown(machine=machine, start_s=start, end_s=start + pick(1, 20), factor=factor))
+        elif processors >= 2:
+            taken = pick(1, processors // 2)
+            gone.append(ProcessorOutage(start_s=start, end_s=start + pick(1, 20), processors=taken))
     return ClusterConfig(
-        processors=None if groups else pick(1, 8),
+        processors=processors,
         groups=tuple(groups),
         discipline=discipline,
         backfill="none" if preemptive else ("none", "easy", "conservative")[pick(0, 2)],
@@ -74,6 +86,8 @@ def draw_cluster(pick: Pick) -> ClusterConfig:
         preemption=Preemption(quantum_s=pick(1, 5), overhead_s=pick(0, 2), las_threshold_s=pick(1, 20)),
         faults=Faults(
             outages=tuple(outages),
+            slowdowns=tuple(slowdowns),
+            processor_outages=tuple(gone),
             machine_mtbf_s=float(pick(200, 600)) if groups and pick(0, 2) == 0 else None,
             machine_repair_s=5.0,
             job_failure_probability=(0.0, 0.3)[pick(0, 1)],
@@ -137,6 +151,7 @@ def assert_sound(results: ClusterResults, config: ClusterConfig) -> None:
     assert (results.finish_s[ran] - results.arrival_s[ran] >= results.service_s[ran] - slack).all()
     speeds = [group.speed for group in config.groups] or [1.0]
     slowest = (faults.straggler_slowdown if faults.straggler_probability else 1.0) / min(speeds)
+    slowest *= max((slowdown.factor for slowdown in faults.slowdowns), default=1.0)
     useful_s = (results.service_s - results.wasted_s)[finished]
     assert (useful_s >= results.run_s[finished] / max(speeds) - slack).all()
     assert (useful_s <= results.run_s[finished] * slowest + slack).all()
@@ -212,6 +227,7 @@ def test_the_clusters_meet_every_event_often():
         met["preempted"] += int((results.preemptions > 0).any())
         met["wasted"] += int((results.wasted_s > 0).any())
         met["down"] += int((results.usage.down_size > 0).any())
+        met["processors down"] += int(not config.groups and (results.usage.down_size > 0).any())
         met["shared"] += int((results.size % 1 > 0)[results.status == FINISHED].any())
         met["no GPU"] += int((results.size == 0)[results.status == FINISHED].any())
     assert min(met.values()) >= 8, met
@@ -273,7 +289,7 @@ def test_a_copy_of_a_running_simulator_continues_identically(seed):
             len(point.action_mask) - 1 if waits else int(jobs[-1]), latency_s=0.5 * (simulator.decisions % 2)
         )
 
-    pick = seeded(700 + seed)
+    pick = seeded(714 + seed)
     config = draw_cluster(pick).model_copy(update={"discipline": "sjf", "backfill": "none", "queueing": True})
     trace = draw_trace(pick, config, 40)
     simulator = ClusterSimulator(config, trace, seed, decide="job")

@@ -134,8 +134,8 @@ def test_the_observation_against_the_state():
         free = whole - used - np.array([0.0, 8.0 * down, 0.0])
         estimate_s = jobs.estimate_s[row]
         arrived = trace.arrival_s <= now_s
-        waiting = [r for r in np.flatnonzero(arrived) if np.isnan(state.start_s[r]) or r in state._done_s]
-        waiting = [r for r in waiting if r not in state.running.by_row and np.isnan(state.finish_s[r])]
+        ended = set(state.settled.rows()[:, 0].astype(int).tolist())
+        waiting = [r for r in np.flatnonzero(arrived) if r not in state.running.by_row and r not in ended]
         work = jobs.estimate_s * jobs.size / 60.0
         expected_groups = {
             "up": point.action_mask,

@@ -246,7 +246,7 @@ def test_predictions_start_out_from_what_ended_before():
         env = small_env(trace=trace, carry_over=carry_over)
         env.reset(options={"window": (200, 250)})
         jobs = env.simulator.state.jobs
-        first[carry_over] = jobs.predictor.predict(int(np.flatnonzero(jobs.size == 8.0)[0]))
+        first[carry_over] = jobs.predictor.predict(int(jobs.tenant[np.flatnonzero(jobs.size == 8.0)[0]]), 8.0)
     assert first[True] == pytest.approx(2.0)
     assert first[False] == 3600.0
 

@@ -12,8 +12,8 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 from hypothesis import event, given, settings
-from hypothesis import strategies as st
 from implementations import replay, replica_config, request_trace
+from llm_fleets import QUANTILES, assert_identical, draw_fleet, picks
 from naive_vllm import NaiveReplica, Request, coverage, run_naive
 from workloads import PREFIX_TOKENS, Pick, Workload, draw_workload, seeded
 
@@ -22,34 +22,9 @@ from handrail.envs.llm_serving import (
     REJECTED,
     FleetConfig,
     LatencyModel,
-    Outage,
     PiecewiseLinear,
     ServingResults,
 )
-
-COLUMNS = ("scheduled_s", "first_token_s", "finish_s", "tokens_generated", "preemptions", "replica", "status")
-GAPS = ("longest_gap_s", "gap_p99_s")
-QUANTILES = (0.0, 0.25, 0.5, 0.9, 0.99, 0.999, 1.0)
-
-
-@st.composite
-def picks(draw) -> Pick:
-    """Hypothesis as a source of integers."""
-    return lambda low, high: draw(st.integers(low, high))
-
-
-def assert_identical(fast: ServingResults, stepwise: ServingResults) -> None:
-    """Equal in every bit: columns, step records and token gaps."""
-    for name in (*COLUMNS, *GAPS):
-        np.testing.assert_array_equal(getattr(fast, name), getattr(stepwise, name), err_msg=name, strict=True)
-    for one, other in zip(fast.records, stepwise.records, strict=True):
-        np.testing.assert_array_equal(one, other)
-    assert fast.token_gaps.count == stepwise.token_gaps.count
-    if fast.token_gaps.count:
-        np.testing.assert_array_equal(fast.token_gaps.quantile(QUANTILES), stepwise.token_gaps.quantile(QUANTILES))
-        assert fast.token_gaps.mean() == stepwise.token_gaps.mean()
-        assert fast.token_gaps.max() == stepwise.token_gaps.max()
-    assert fast.end_s == stepwise.end_s
 
 
 def run_both(config: FleetConfig, requests, **options) -> ServingResults:
@@ -167,26 +142,6 @@ def test_many_more_seeds():
     for seed in range(1_000, 11_000):
         workload = draw_workload(seeded(seed), exact=seed % 3 > 0)
         assert_agrees(run_one(workload), naive_of(workload), rtol=0.0 if seed % 3 else 1e-9)
-
-
-def draw_fleet(pick: Pick) -> tuple[FleetConfig, list[Request], dict[int, float]]:
-    """Two or three different replicas, some outages, decisions that take time, and ties between all of these."""
-    workloads = [draw_workload(pick, exact=bool(pick(0, 1))) for _ in range(pick(2, 3))]
-    requests = sorted((r for w in workloads for r in w.requests), key=lambda r: r.arrival_s)
-    outages = []
-    for index, workload in enumerate(workloads):
-        steps = naive_of(workload).steps
-        after = 0.0
-        for _ in range(pick(0, 2)):
-            ends = [step.end_s for step in steps if step.end_s >= after]
-            if not ends:
-                break
-            down = ends[pick(0, len(ends) - 1)]
-            after = down + pick(1, 40) / 4
-            outages.append(Outage(replica=index, down_s=down, up_s=after))
-    latencies = {number: pick(0, 12) / 8 for number in range(0, 40, 2)} if pick(0, 1) else {}
-    config = FleetConfig(replicas=tuple(replica_config(w.engine, w.latency) for w in workloads), outages=tuple(outages))
-    return config, requests, latencies
 
 
 def check_fleet(pick: Pick) -> ServingResults:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from implementations import replay, replica_config, request_trace, round_robin
-from test_equivalence import assert_identical, draw_fleet, picks
+from llm_fleets import assert_identical, draw_fleet, picks
 from workloads import PREFIX_TOKENS, Workload, draw_workload, seeded
 
 from handrail.envs.llm_serving import (
@@ -36,7 +36,7 @@ def conserved(simulator: ServingSimulator) -> None:
         assert len(replica.running) <= replica.max_num_seqs
         assert 0 <= replica.n <= len(replica.running)
         if not replica.running:
-            assert replica.kv.free == replica.total_blocks
+            assert replica.kv.free == replica.total_blocks - replica._withheld
         for request in replica.waiting:
             known = request.prompt + request.generated
             assert request.pending == known or (replica.prefix_caching and 0 < request.pending < known)

@@ -8,7 +8,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from naive_vllm import Block, KVPool
 
-from handrail.envs.llm_serving.kv_cache import Extent, KVCache
+from handrail.envs.llm_serving.kv_cache import KVCache
 
 CHUNK = 4
 """Blocks of a content chunk."""
@@ -21,7 +21,7 @@ class Holder:
     shared: list[tuple[int, int]]
     own_key: int
     filled: int = 0
-    held: list[Extent] = field(default_factory=list)
+    held: list[int] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
 
     @property
@@ -90,7 +90,7 @@ class Pair:
     def release(self, holder: Holder) -> None:
         self.holders.remove(holder)
         self.gone.append(holder)
-        self.extents.release(holder.held, len(holder.blocks) - sum(extent.length for extent in holder.held))
+        self.extents.release(holder.held, len(holder.blocks) - self.extents.blocks_of(holder.held))
         self.pool.release(holder.blocks)
         holder.blocks, holder.held, holder.filled = [], [], 0
 

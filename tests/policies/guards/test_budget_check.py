@@ -137,7 +137,7 @@ def test_once_the_budget_is_spent_the_policy_is_not_asked_and_none_of_it_counts_
 
 def test_the_default_guard_holds_each_of_its_checks():
     config = GuardConfig.for_prefetch()
-    kinds = ["contract", "gate", "cost-margin", "cost-margin", "budget", "breaker"]
+    kinds = ["contract", "plausibility", "gate", "cost-margin", "cost-margin", "budget", "breaker"]
     assert [check.check for check in config.checks] == kinds
     assert GuardConfig.from_json(config.to_json()) == config
 

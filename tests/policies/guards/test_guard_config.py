@@ -37,7 +37,7 @@ def test_json_round_trip():
         (lambda d: d["supervisor"].update(min_dwell_s=-3), "supervisor.min_dwell_s"),
         (lambda d: d["checks"].append({"check": "oracle"}), "checks"),
         (lambda d: d["supervisor"].update(probe_outcomes=4), "probes pass unjudged"),
-        (lambda d: d["checks"][1].update(absolute_margin="wide"), "checks.1.cost-margin.absolute_margin"),
+        (lambda d: d["checks"][2].update(absolute_margin="wide"), "checks.2.cost-margin.absolute_margin"),
         (lambda d: d["checks"][-1].update(shares=[0.5, 0.1], loads=[0.1, 0.2]), "never fall"),
         (lambda d: d["checks"][-1].update(shares=[0.1]), "pair up"),
     ],

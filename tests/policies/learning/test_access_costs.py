@@ -55,6 +55,29 @@ def test_cost_never_falls_and_waiting_counts_as_it_goes_by():
     assert (seen[-1] > 0.0).all()
 
 
+def test_a_meter_reads_what_a_fork_has_put_away():
+    trace = two_tenants(12_000, seed=4)
+    simulator, alone = (PrefetchSimulator(CACHE, trace, decide="policy") for _ in range(2))
+    weights = CostWeights(bytes=0.0, tail=1.0)
+    meter = CostMeter(simulator, weights)
+    expected = CostMeter(alone, weights)
+    read, sealed = 0, 0
+    while (point := simulator.advance()) is not None:
+        alone.advance()
+        if point.decision % 7 == 3:
+            simulator.fork()
+            sealed = simulator.engine.missed_rows.sealed_length
+        if point.decision % 11 == 5:
+            read += 1
+            np.testing.assert_array_equal(meter.costs(), expected.costs())
+        simulator.apply(1)
+        alone.apply(1)
+    assert alone.advance() is None
+    np.testing.assert_array_equal(meter.costs(), expected.costs())
+    assert read > 3
+    assert sealed > 0
+
+
 def test_a_curve_ends_where_the_meter_does_and_goes_straight_between_marks():
     simulator = window_simulator(TRACE, CACHE, (1000, 2000))
     curve = cost_curve(simulator, CostWeights(), lambda point: 0)

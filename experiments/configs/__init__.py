@@ -1,0 +1,1 @@
+"""Configs of studies that come with handrail, as YAML."""

@@ -1,0 +1,169 @@
+"""A study from config to report, on the bundled trace: made once, gone on with, reported."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from handrail.experiments.study.config import StudyConfig, bundled_config
+from handrail.experiments.study.guard_study import check_folder, evaluate_study, write_files
+from handrail.experiments.study.matrix import cells_of, groups_of
+from handrail.experiments.study.realise import jittered, realise
+from handrail.experiments.study.runner import available, make_bench, run_study
+from handrail.experiments.study.store import Store
+from handrail.traces.errors import HandrailError
+
+SMALL = """
+name: small
+split: validation
+min_p99_items: 300
+min_p999_items: 100000
+resamples: 100
+blocks_of_time: 12
+domains:
+  llm:
+    calibration_items: 300
+    repeated: 1
+    traces:
+      bundled: {file: bundled, replicates: {kind: realisations, count: 2, items: 250}}
+      elsewhere: {file: traces/llm/nowhere.csv}
+    blocks:
+      - {name: clean, role: clean, traces: [bundled, elsewhere], loads: [0.8], policies: [bundled], nulls: true}
+      - {name: broken, role: policy, traces: [bundled], loads: [0.8], policies: ["sabotage:nan"]}
+      - {name: shift, role: shift, traces: [bundled], loads: [0.8], stresses: ["load:1.5"], policies: [bundled]}
+    frontier: {trace: bundled, load: 0.8, policies: [bundled], factors: [0.5]}
+"""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    out = tmp_path_factory.mktemp("study")
+    config, remarks = available(StudyConfig.from_yaml(SMALL, "small.yaml"), Path("nowhere"), None)
+    bench = make_bench(config, Path("nowhere"), out)
+    lines: list[str] = []
+    replays = run_study(bench, 1, lambda progress: lines.append(progress.line()))
+    content, files = evaluate_study(bench, ["handrail", "study", "guard"], remarks)
+    write_files(out, files)
+    return bench, out, replays, content, lines, remarks
+
+
+def test_every_cell_is_there_with_its_arms(made):
+    bench, _, replays, content, lines, remarks = made
+    found = content["domains"]["llm"]
+    assert [row["cell"] for row in found["table"]] == [cell.name for cell in cells_of(bench.config)]
+    assert replays > 20
+    assert "left" in lines[-1]
+    assert remarks == ["llm/elsewhere is left out: traces/llm/nowhere.csv is not in nowhere"]
+    assert {clause["verdict"] for clause in found["bar"]} <= {"met", "missed", "no verdict"}
+
+
+def test_a_broken_policy_is_contained_and_fails_alone(made):
+    found = made[3]["domains"]["llm"]
+    row = next(r for r in found["M12"] if r["cell"].endswith("sabotage:nan"))
+    assert row["unguarded"] is None
+    assert row["guarded"] == pytest.approx(1.0)
+    assert row["availability"] == 0.0
+    assert row["noticed"] == row["replicates"] == 2
+
+
+def test_nulls_stand_beside_the_guard(made):
+    bench = made[0]
+    group = next(g for g in groups_of(bench.config) if g.policies.get("bundled"))
+    keys = {arm: bench.key(group.setting, 0, arm, "bundled", "validation") for arm in ("guarded", "random-switch")}
+    guarded, switched = bench.store.facts(keys["guarded"]), bench.store.facts(keys["random-switch"])
+    assert switched["availability"] == pytest.approx(guarded["guard"]["availability"], abs=0.1)
+
+
+def test_a_repeated_run_has_the_same_log(made):
+    assert [row["equal"] for row in made[3]["domains"]["llm"]["M11"]] == [True]
+
+
+def test_nothing_is_replayed_twice_and_a_lost_run_is_made_again_alike(made):
+    bench, out, _, content, _, remarks = made
+    assert run_study(bench, 1) == 0
+    before = (out / "study.json").read_bytes()
+    group = next(g for g in groups_of(bench.config) if "bundled" in g.policies)
+    key = bench.key(group.setting, 0, "guarded", "bundled", "validation")
+    (bench.folder / f"{key}.npz").unlink()
+    assert run_study(bench, 1) == 1
+    _, files = evaluate_study(bench, content["command"], remarks)
+    assert files["study.json"] == before
+
+
+def test_files_of_the_folder(made):
+    out = made[1]
+    assert {p.name for p in out.iterdir()} >= {"report.md", "study.json", "timing.json", "cells-llm.png", "runs"}
+    text = (out / "report.md").read_text()
+    for number in range(1, 15):
+        assert f"M{number}" in text
+    assert "| asked | verdict | found |" in text
+    assert json.loads((out / "study.json").read_text())["name"] == "small"
+    assert not list(out.rglob("*.tmp"))
+
+
+def test_a_folder_with_something_else_is_refused(tmp_path):
+    (tmp_path / "letters.txt").write_text("dear")
+    with pytest.raises(HandrailError, match="something else than a study"):
+        check_folder(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["guard_study_quick", "guard_study_full"])
+def test_bundled_configs_are_understood(name):
+    config = bundled_config(name)
+    kept, _ = available(config, Path("nowhere"), None)
+    assert set(kept.domains) == {"llm", "cluster", "prefetch"}
+    assert config.split == "test"
+    for study in config.domains.values():
+        roles = {block.role for block in study.blocks}
+        assert roles >= {"clean", "shift", "system", "sensor", "policy", "adversary"}
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("name: [", "no valid YAML in line 1"),
+        ("name: x\ndomains: {}\nseeds: 1", "seeds: Extra inputs"),
+        (
+            "name: x\ndomains: {llm: {traces: {}, blocks: [{name: a, role: clean, traces: [b], policies: [c]}]}}",
+            "no trace",
+        ),
+        ("name: x\ndomains: {llm: {traces: {a: {file: b, scenario: {gpus: 1}}}, blocks: []}}", "scenario.gpus"),
+    ],
+)
+def test_mistakes_in_a_config_are_named(text, complaint):
+    with pytest.raises(HandrailError, match=complaint):
+        StudyConfig.from_yaml(text, "study.yaml")
+
+
+def test_windows_are_disjoint_and_realisations_differ():
+    spec = bundled_config("guard_study_quick").domains["prefetch"].traces["bundled"]
+    first, second = (realise("prefetch", spec, Path("nowhere"), "validation", None, k, 0) for k in (0, 1))
+    assert len(first.trace) == len(second.trace)
+    assert first.system == second.system
+    assert not np.array_equal(first.trace.key, second.trace.key)
+    with pytest.raises(HandrailError, match="windows"):
+        realise("prefetch", spec, Path("nowhere"), "validation", None, 99, 0)
+
+
+def test_a_jittered_replicate_keeps_order_and_items():
+    spec = bundled_config("guard_study_quick").domains["prefetch"].traces["bundled"]
+    prepared = realise("prefetch", spec, Path("nowhere"), "validation", None, 0, 0)
+    moved = jittered(prepared, 1)
+    assert np.array_equal(moved.trace.key, prepared.trace.key)
+    assert (np.diff(moved.trace.arrival_s) >= 0).all()
+    assert not np.array_equal(moved.trace.arrival_s, prepared.trace.arrival_s)
+
+
+def test_a_store_gives_back_what_was_written_and_names_what_is_broken(tmp_path):
+    store = Store(tmp_path / "runs")
+    store.write("k", {"a": 1}, {"x": np.arange(3)}, {"wall_s": 1.0})
+    facts, arrays = store.read("k")
+    assert facts == {"a": 1}
+    assert arrays["x"].tolist() == [0, 1, 2]
+    assert store.timing("k") == {"wall_s": 1.0}
+    (tmp_path / "runs" / "k.npz").write_bytes(b"torn")
+    with pytest.raises(HandrailError, match="cannot be read"):
+        store.read("k")
