@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..policies.guards import GuardConfig
-from ..policies.learning.executed_actions import LearnFrom
+if TYPE_CHECKING:
+    from ..policies.guards import GuardConfig
+    from ..policies.learning.executed_actions import LearnFrom
 
 
 @dataclass(frozen=True, slots=True)

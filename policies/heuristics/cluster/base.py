@@ -87,7 +87,8 @@ class SchedulingHeuristic(Heuristic):
         scores = self.scores(observation)
         passed = observation[self._passed]
         if not passed.any():
-            first = self._lowest(scores, observation[self._slowdown] > 0.0)
+            # What can start is a job, also where a broken sensor shows every slot empty.
+            first = self._lowest(scores, ready | (observation[self._slowdown] > 0.0))
             if ready[first]:
                 return first
         allowed = ready & self._overdue.permitted(observation)[: self._wait]
