@@ -17,12 +17,15 @@ from ..envs.common import Layout
 from ..policies.guards import (
     BreakerConfig,
     CheckModel,
+    CostMarginConfig,
+    GateConfig,
     GuardConfig,
     NoveltyCalibrator,
     NoveltyConfig,
     ObservedSample,
     PlausibilityConfig,
     ReferenceCalibrator,
+    ReservationConfig,
     fit_novelty,
     fit_ranges,
     load_guard,
@@ -157,3 +160,21 @@ def calibrated(config: GuardConfig, capacity_per_s: float, runs: Sequence[Calibr
         return check
 
     return config.model_copy(update={"checks": tuple([measured(check) for check in config.checks])})
+
+
+def scaled_margins(config: GuardConfig, factor: float) -> GuardConfig:
+    """The guard with all its margins multiplied by ``factor``: how much a policy may cost more than the fallback."""
+    if factor == 1.0:
+        return config
+
+    def wider(check: Any) -> Any:
+        names: tuple[str, ...] = ()
+        if isinstance(check, CostMarginConfig):
+            names = ("absolute_margin", "relative_margin")
+        elif isinstance(check, ReservationConfig):
+            names = ("margin_s",)
+        elif isinstance(check, GateConfig):
+            names = ("waste_margin", "waste_margin_64")
+        return check.model_copy(update={name: factor * getattr(check, name) for name in names})
+
+    return config.model_copy(update={"checks": tuple(wider(check) for check in config.checks)})

@@ -31,13 +31,23 @@ class Drawn(NamedTuple):
     gap_s: Floats
 
 
-def draw_accesses(key: Ints, arrival_s: Floats, rng: np.random.Generator, most: int, span_s: float) -> Drawn:
+def draw_accesses(
+    key: Ints,
+    arrival_s: Floats,
+    rng: np.random.Generator,
+    most: int,
+    span_s: float,
+    first: NDArray[np.bool_] | None = None,
+    above: int = 0,
+) -> Drawn:
     """What one tenant accesses next.
 
     Blocks of consecutive past accesses, with the gaps before them, are drawn until there are ``most`` accesses or they
     span ``span_s``. A block starts where the tenant stood as it does now: behind two equal differences of ids (in a
     run), after which the run went on or ended as often as it did; or behind unequal ones. Where the block goes on with
-    the run its ids are shifted up to the run's end, so that a scan goes on to ids that were never seen.
+    the run its ids are shifted up to the run's end, so that a scan goes on to ids that were never seen. The ids that a
+    block was the first to ask for are shifted together to where none was ever seen: else nothing drawn would be new,
+    and what is drawn would miss less than the past did.
 
     Args:
         key: Ids of the recent past, in order, shape (p,), p >= 1.
@@ -45,6 +55,8 @@ def draw_accesses(key: Ints, arrival_s: Floats, rng: np.random.Generator, most: 
         rng: Source of chance.
         most: Accesses wanted.
         span_s: Time to cover.
+        first: Which of the past accesses were the first of their ids; None for none.
+        above: Ids from here on were never seen.
     """
     gap_s = np.diff(arrival_s, prepend=arrival_s[:1])
     step = np.diff(key, prepend=key[:1])
@@ -60,6 +72,10 @@ def draw_accesses(key: Ints, arrival_s: Floats, rng: np.random.Generator, most: 
         start = int(starts[rng.integers(len(starts))]) if len(starts) else int(rng.integers(len(key)))
         place = np.arange(start, min(start + int(rng.integers(SHORTEST, LONGEST + 1)), len(key)))
         block = key[place].copy()
+        if first is not None and first[place].any():
+            new = block[first[place]]
+            block[np.isin(block, new)] += above - int(new.min())
+            above = int(block.max()) + 1
         if in_run:
             others = np.flatnonzero(step[place] != before)
             end = int(others[0]) if len(others) else len(place)

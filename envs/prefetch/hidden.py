@@ -110,9 +110,12 @@ class HiddenModel:
             return trace.take(np.arange(0))
         span_s = self._span_s(recent, now_s)
         sources, keys, times = [], [], []
+        above = 1 + max(past.highest for past in self._pasts)
         for code in heard:
             rows = recent[code]
-            drawn: Drawn = draw_accesses(trace.key[rows], trace.arrival_s[rows], rng, wanted, span_s)
+            first = np.frombuffer(bytes(self._pasts[code].first[-len(rows) :]), dtype=np.bool_)
+            drawn: Drawn = draw_accesses(trace.key[rows], trace.arrival_s[rows], rng, wanted, span_s, first, above)
+            above = max(above, int(drawn.key.max()) + 1)
             last_s = float(trace.arrival_s[rows[-1]]) - self._origin_s
             at_s = last_s + np.cumsum(drawn.gap_s)
             if fork.config.demand == "open":

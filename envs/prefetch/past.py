@@ -62,6 +62,10 @@ class TenantPast:
         self._last: Any = {}
         self._keys: list[int] = []
         self._distances: list[int] = []
+        self.first = bytearray()
+        """Whether each access was the first of its id."""
+        self.highest = 0
+        """Highest id of an access."""
         self.position = 0
 
     def fork(self) -> Self:
@@ -76,11 +80,14 @@ class TenantPast:
                 self._since[place], fork._since[place] = split_map(since)
         self._last, fork._last = split_map(self._last)
         fork._keys, fork._distances = self._keys.copy(), self._distances.copy()
+        fork.first = self.first.copy()
         return fork
 
     def learn(self, keys: Sequence[int]) -> None:
         """The tenant has accessed these ids."""
         self._go_on(keys)
+        self.highest = max((self.highest, *keys))
+        self.first += bytes([distance == 0 for distance in self._distances[-len(keys) :]])
         del self._keys[:-_WINDOW], self._distances[:-_WINDOW]
         if self._forgets:
             for place, since in enumerate(self._since):

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from ...policies.guards import GuardConfig
-from ...policies.guards.checks import CostMarginConfig, ReservationConfig
 from ...policies.parallel import run_jobs
 from ..arms import Arm, ArmResult, run_arm
 from ..compare import gain_kept, ratios
+from ..guarding import scaled_margins
 from .rerun import Rerun
 
 FACTORS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
@@ -41,24 +40,6 @@ class FrontierPoint:
             "gain_kept": self.gain_kept,
             "availability": self.availability,
         }
-
-
-def scaled_margins(guard: GuardConfig, factor: float) -> GuardConfig:
-    """``guard`` with every margin of cost and reservation multiplied by ``factor``; all else as it is."""
-
-    def scaled(check: Any) -> Any:
-        if isinstance(check, CostMarginConfig):
-            return check.model_copy(
-                update={
-                    "absolute_margin": check.absolute_margin * factor,
-                    "relative_margin": check.relative_margin * factor,
-                }
-            )
-        if isinstance(check, ReservationConfig):
-            return check.model_copy(update={"margin_s": check.margin_s * factor})
-        return check
-
-    return guard.model_copy(update={"checks": tuple(scaled(check) for check in guard.checks)})
 
 
 def sweep_margins(

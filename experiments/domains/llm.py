@@ -162,8 +162,8 @@ class LLMDomain(Domain):
         return make_heuristic(name, self.layout(system), seed, tie_seed)
 
     def make_last_rung(self, system: FleetConfig) -> Any:
-        """Least requests in flight, by the router's own count of what it sent and what came back."""
-        return self.make_heuristic("least-requests", system)
+        """Shortest backlog by the router's own count of what it sent and what came back."""
+        return self.make_heuristic("own-books", system)
 
     def default_guard(self, system: FleetConfig) -> GuardConfig:
         return GuardConfig.for_routing(telemetry_delay_s=system.telemetry_delay_s)

@@ -150,17 +150,21 @@ def _gains(found: Mapping[str, Any], config: StudyConfig, domain: str) -> list[C
         share = "" if entry["availability"] is None else f" at {entry['availability']:.1%} availability"
         numbers = f"{_span(gain)} over {gain['cells']} cells{share}"
         clauses.append(Clause(f"gain of {label} retained at least {config.bar.gain:.0%}", verdict, numbers))
-        beaten, parts = [], []
-        for null in ("shifted-intervals", "static-gate"):
-            row = entry["nulls"].get(null)
-            if row is not None:
-                beaten.append(row["beaten"])
-                kept = "-" if row["gain"] is None else f"{row['gain']:.3f}"
-                parts.append(f"{null} keeps {kept}, guard ahead by {_span(row['guard_ahead_by'])}")
-        clauses.append(
-            Clause(f"gain of {label} above the nulls, paired", _verdict(beaten), "; ".join(parts) or "no nulls")
-        )
+        clauses.append(_above_nulls(f"gain of {label} above the nulls, paired", entry["nulls"]))
+        everywhere = f"gain less harm of {label} above the nulls, paired, over all cells that have them"
+        clauses.append(_above_nulls(everywhere, entry["nulls_everywhere"]))
     return clauses
+
+
+def _above_nulls(name: str, nulls: Mapping[str, Any]) -> Clause:
+    beaten, parts = [], []
+    for null in ("shifted-intervals", "static-gate"):
+        row = nulls.get(null)
+        if row is not None:
+            beaten.append(row["beaten"])
+            kept = "" if row["gain"] is None else f" keeps {row['gain']:.3f},"
+            parts.append(f"{null}{kept} guard ahead by {_span(row['guard_ahead_by'])} ({row['cells']} cells)")
+    return Clause(name, _verdict(beaten), "; ".join(parts) or "no nulls")
 
 
 def _harmful(found: Mapping[str, Any], config: StudyConfig) -> Clause:

@@ -147,6 +147,7 @@ def gain_and_harm(cells: Sequence[Cell], config: StudyConfig, domain: str, learn
             "gain_of_all_honest": _kept(honest, tail, key, config),
             "harm": _avoided(harms, tail, key, config),
             "nulls": _nulls(gains, tail, key),
+            "nulls_everywhere": _nulls([c for c in known if c.plan.nulls], tail, key),
             "cells": [_gain_row(cell, tail, key) for cell in gains],
             "availability": _mean_availability(gains),
         }
@@ -210,7 +211,10 @@ def _gain_row(cell: Cell, tail: str, key: str) -> dict[str, Any]:
 
 
 def _nulls(cells: Sequence[Cell], tail: str, key: str) -> dict[str, Any]:
-    """What each null keeps of the gain, and the paired difference over replicates (above 0: the guard wins)."""
+    """What each null keeps of the gain, and the paired difference over replicates (above 0: the guard wins).
+
+    ``net`` is the mean gain over the cells, harm taken off, in each cell's own fallback tail.
+    """
     out: dict[str, Any] = {}
     for name in (arms.SHIFTED, STATIC_GATE, arms.RANDOM_SWITCH, ORACLE, arms.RULE_WITHIN_CHECKS):
         here = [(c, arm) for c in cells if (arm := c.arms.get(name) or c.data.arms.get(name)) is not None]
@@ -229,7 +233,8 @@ def _nulls(cells: Sequence[Cell], tail: str, key: str) -> dict[str, Any]:
         difference = paired_mean_difference(lead, [0.0] * shortest)
         out[name] = {
             "cells": len(here),
-            "gain": kept / possible if possible else None,
+            "gain": kept / possible if possible > 0.0 else None,
+            "net": kept / len(here),
             "guard_ahead_by": difference.to_json(),
             "beaten": difference.low is not None and difference.low > 0.0,
         }

@@ -13,11 +13,9 @@ from ...envs.common import Layout
 from ...policies import bundled_folder
 from ...policies.guards import (
     CostMarginConfig,
-    GateConfig,
     GuardConfig,
     GuardedPolicy,
     ObservedSample,
-    ReservationConfig,
     build_guard,
 )
 from ..domains import domain_named
@@ -28,6 +26,7 @@ from ..guarding import (
     calibrated,
     guard_thresholds,
     run_calibration,
+    scaled_margins,
 )
 from ..scenario import Prepared
 from .config import DomainStudy, TraceSpec
@@ -97,25 +96,7 @@ def guard_for(
     """The guard of ``policy``, calibrated, with its margins scaled by ``margin_factor``."""
     config = guard_thresholds(policy_spec(policy), prepared.system, None if study.guard is None else Path(study.guard))
     capacity_per_s, runs = unpack(reference, prepared.domain.layout(prepared.system))
-    return scaled(calibrated(config, capacity_per_s, runs), margin_factor)
-
-
-def scaled(config: GuardConfig, factor: float) -> GuardConfig:
-    """The guard with all its margins multiplied by ``factor``: how much a policy may cost more than the fallback."""
-    if factor == 1.0:
-        return config
-
-    def wider(check: Any) -> Any:
-        names: tuple[str, ...] = ()
-        if isinstance(check, CostMarginConfig):
-            names = ("absolute_margin", "relative_margin")
-        elif isinstance(check, ReservationConfig):
-            names = ("margin_s",)
-        elif isinstance(check, GateConfig):
-            names = ("waste_margin", "waste_margin_64")
-        return check.model_copy(update={name: factor * getattr(check, name) for name in names})
-
-    return config.model_copy(update={"checks": tuple(wider(check) for check in config.checks)})
+    return scaled_margins(calibrated(config, capacity_per_s, runs), margin_factor)
 
 
 def assembler(config: GuardConfig, prepared: Prepared) -> Callable[[Any, Any, Layout], GuardedPolicy]:

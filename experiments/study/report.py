@@ -118,21 +118,23 @@ def _gain(found: Mapping[str, Any]) -> list[str]:
         "gain retained (heuristics too)",
     )
     lines += [*_table(header, rows), ""]
+    header = ("metric", "null", "over", "cells", "gain it keeps", "net gain", "guard ahead by (paired)", "beaten")
     nulls = [
         (
             metric,
             name,
+            over,
             str(row["cells"]),
             num(row["gain"]),
+            num(row["net"]),
             interval(row["guard_ahead_by"]),
             "yes" if row["beaten"] else "no",
         )
         for metric, entry in found["M2_M3"].items()
-        for name, row in entry["nulls"].items()
+        for over, which in (("cells where the policy is better", "nulls"), ("all cells", "nulls_everywhere"))
+        for name, row in entry[which].items()
     ]
-    lines += _table(
-        ("metric", "null", "cells", "gain it keeps", "guard ahead by (paired, fallback p99s)", "beaten"), nulls
-    )
+    lines += ["Net gains and leads are in units of the cell's own fallback tail.", "", *_table(header, nulls)]
     cells = [
         (metric, r["cell"], pct(r["availability"]), *(num(r.get(a)) for a in NULL_COLUMNS))
         for metric, entry in found["M2_M3"].items()

@@ -9,7 +9,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..interface import Policy
+from ..interface import Feedback, OutcomeSignal, Policy
 
 
 class Forecast(Protocol):
@@ -38,6 +38,11 @@ class Forkable(Protocol):
     @property
     def now_s(self) -> float: ...
 
+    @property
+    def decisions(self) -> int:
+        """Decisions that were answered."""
+        ...
+
     def fork(self) -> Self: ...
 
     def apply(self, action: int, latency_s: float = 0.0) -> None: ...
@@ -65,26 +70,33 @@ def play(
     until_s: float,
     latency_s: float = 0.0,
     state: Any = None,
+    judge: Callable[[Any], OutcomeSignal] | None = None,
 ) -> float:
     """Apply ``action`` at the open decision, let ``policy`` decide from then on; the cost charged until ``until_s``.
 
     Args:
         simulator: A fork with a decision open; it is used up.
         observer: The fork's own observer, which has seen the open decision.
-        policy: Who decides after the action; a copy, since it may keep state. Its ``latency_s`` counts. It hears no
-            outcomes.
+        policy: Who decides after the action; a copy, since it may keep state. Its ``latency_s`` counts. If it has
+            ``notify`` it is told of every decision after the open one, which it has seen.
         action: What is done at the open decision.
         until_s: How far is played, in simulated seconds.
         latency_s: Decision latency of that action, in simulated seconds.
         state: The policy's state after the open decision.
+        judge: What the policy hears of an outcome of a decision point; without it of none.
 
     Returns:
-        ``charged_s()`` at the end less that at the open decision.
+        ``charged_s()`` at the end less that at the open decision. Where a fork's items end before ``until_s``, the cost
+        of all of them: two actions in forks of one future are charged for the same items.
     """
     before = simulator.charged_s()
+    notify = getattr(policy, "notify", None)
     simulator.apply(action, latency_s)
     point = simulator.advance_until(until_s)
     while point is not None:
+        if notify is not None:
+            outcomes = () if judge is None else tuple(judge(outcome) for outcome in point.outcomes)
+            notify(Feedback(point.now_s, simulator.decisions, point.action_mask, outcomes))
         choice, state = policy.predict(observer(point), state)
         simulator.apply(int(choice), float(getattr(policy, "latency_s", 0.0)))
         point = simulator.advance_until(until_s)

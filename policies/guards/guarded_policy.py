@@ -201,8 +201,6 @@ class GuardedPolicy:
             guard.supervisor.spell_start,
             self._forecast,
         )
-        if self._forecast is not None:
-            self._forecast.fallback_state = fallback_state
         verdict = guard.before(context)
         ruling, stage = guard.supervisor.state, guard.supervisor.stage
         asked = verdict is None

@@ -49,7 +49,7 @@ def test_a_log_says_whose_it_is_and_which_request_each_decision_was_of(vetoed):
     assert log.about["guard_hash"] == guard_hash(GUARD)
     assert GuardConfig.from_json(log.about["guard"]) == GUARD
     assert (log.about["domain"], log.about["fallback"]) == ("llm", "expected-drain")
-    assert log.about["last_rung"] == "least-requests"
+    assert log.about["last_rung"] == "own-books"
     assert len(log.about["log_hash"]) == 64
     assert log.table["item"].to_pylist() == sorted(set(log.table["item"].to_pylist()))
     taken = result.entry["interventions"]

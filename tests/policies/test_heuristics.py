@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from synthetic_observations import observe, random_observation
 
 from handrail.envs.common import Field, Layout
-from handrail.envs.llm_serving.layout import layout_for
+from handrail.envs.llm_serving.layout import TELEMETRY_FIELDS, layout_for
 from handrail.policies import HEURISTICS, Policy, make_heuristic
 from handrail.traces.errors import HandrailError
 
@@ -26,11 +26,33 @@ def choose(name: str, observation: np.ndarray, **kwargs: object) -> int:
     return action
 
 
-def test_the_nine_names_of_the_command_line():
+def test_the_names_of_the_command_line():
     assert list(HEURISTICS) == [
         *("random", "round-robin", "least-requests", "least-tokens", "expected-drain"),
-        *("power-of-two", "vllm-dp", "lmetric", "prefix-affinity"),
+        *("power-of-two", "vllm-dp", "lmetric", "prefix-affinity", "own-books"),
     ]
+
+
+def test_own_books_weigh_what_was_sent_by_the_replicas_speed():
+    common = {"prompt_ktokens": 2.0, "prefix_fraction": 0.0, "inflight": 0.0}
+    fast_is_busy = observe(LAYOUT, prefill_s=[0.2, 0.4, 9, 9], inflight_prefill_ktokens=[1.9, 0.0, 0, 0], **common)
+    assert choose("own-books", fast_is_busy) == 0  # 0.1 x (2 + 1.9) against 0.2 x 2
+    fast_is_busier = observe(LAYOUT, prefill_s=[0.2, 0.4, 9, 9], inflight_prefill_ktokens=[2.1, 0.0, 0, 0], **common)
+    assert choose("own-books", fast_is_busier) == 1
+    decoding = observe(
+        LAYOUT, prompt_ktokens=2.0, prefill_s=0.2, inflight_prefill_ktokens=0.0, inflight=[3.0, 2.0, 4.0, 5.0]
+    )
+    assert choose("own-books", decoding) == 1
+
+
+def test_own_books_believe_no_report():
+    rng = np.random.default_rng(9)
+    for _ in range(50):
+        observation = random_observation(LAYOUT, rng)
+        chosen = choose("own-books", observation)
+        for name in TELEMETRY_FIELDS:
+            LAYOUT.replica(observation, name)[:] = rng.choice([0.0, np.nan, 1e6])
+        assert choose("own-books", observation) == chosen
 
 
 @pytest.mark.parametrize("name", HEURISTICS)

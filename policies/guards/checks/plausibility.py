@@ -43,6 +43,8 @@ class PlausibilityCheck:
         self._own = positions(layout, config.own_fields)
         self._reported = [positions(layout, [field]) for field in config.reported_fields]
         self._booked = positions(layout, [config.booked_field] if config.booked_field else [])
+        self._mean_reported: NDArray[np.float64] | None = None
+        self._mean_booked = np.zeros(0)
         self._ranged: NDArray[np.intp] | None = None
         if config.range_low:
             self._ranged = positions(layout, config.range_fields)
@@ -118,10 +120,16 @@ class PlausibilityCheck:
     def _against_books(self, observation: NDArray[np.float32]) -> Finding | None:
         if not self._reported:
             return None
-        booked = observation[self._booked]
-        reported = observation[self._reported[0]]
+        booked = observation[self._booked].astype(np.float64)
+        reported = observation[self._reported[0]].astype(np.float64)
         for more in self._reported[1:]:
-            reported = reported + observation[more]
+            reported += observation[more]
+        if self._mean_reported is None:
+            self._mean_reported, self._mean_booked = reported, booked
+        else:
+            weight = 1.0 / self._config.books_decisions
+            reported = self._mean_reported = self._mean_reported + weight * (reported - self._mean_reported)
+            booked = self._mean_booked = self._mean_booked + weight * (booked - self._mean_booked)
         excess = np.abs(reported - booked) - self._config.books_relative * booked
         worst = int(excess.argmax())
         if excess[worst] <= self._config.books_absolute:

@@ -20,8 +20,10 @@ class PlausibilityConfig(CheckModel):
         frozen_s: ... over at least so many seconds make it frozen.
         reported_fields: Per-replica fields whose sum the system reports ...
         booked_field: ... and the per-replica field that should be about the same by own books; empty: not compared.
-        books_absolute: Difference that is allowed, in the fields' unit.
+        books_absolute: Difference of the two that is allowed, in the fields' unit.
         books_relative: Difference that is allowed beside, as a share of the booked value.
+        books_decisions: Over about so many decisions both are averaged (exponentially) before they are compared:
+            reports lag behind for a moment in a burst, and a fault does not end.
         range_fields: Fields that must stay in the range seen on calibration data.
         range_low: Smallest value seen of each, in the order of ``range_fields``; empty before calibration.
         range_high: Largest value seen of each.
@@ -41,6 +43,7 @@ class PlausibilityConfig(CheckModel):
     booked_field: str = ""
     books_absolute: float = Field(default=16.0, ge=0)
     books_relative: float = Field(default=0.5, ge=0)
+    books_decisions: int = Field(default=1, ge=1)
     range_fields: tuple[str, ...] = ()
     range_low: tuple[float, ...] = ()
     range_high: tuple[float, ...] = ()

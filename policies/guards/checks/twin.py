@@ -10,6 +10,7 @@ from pydantic import Field
 
 from ....envs.common.layout import Layout
 from ..context import CheckContext
+from ..forecast import Forecast
 from ..verdict import Verdict, accepted_by
 from .base import CheckModel, Stage
 
@@ -23,7 +24,8 @@ class TwinConfig(CheckModel):
         absolute_margin: Mean cost over the horizon that the proposal may add, in the domain's own unit of cost.
         relative_margin: The same as a share of the fallback's mean cost.
         z: Standard errors (paired over futures) by which the excess must be beyond the margin.
-        every: Only every so many-th proposal that differs from the fallback's choice is played.
+        every: Only every so many-th proposal that differs from the fallback's choice is played; the others get the
+            verdict of the last one that was.
         min_gap_s: Least simulated time between two that are played.
         latency_factor: Factor on the twin's latency model; other than 1 to see what a wrong model does.
     """
@@ -44,10 +46,13 @@ class TwinCheck:
 
     With d the difference of the two costs in each of n futures, its mean m and standard error s = sd(d) / sqrt(n), and
     f the fallback's mean cost: veto where ``m - z s > absolute + relative f``. After either action the fallback
-    decides, so what is compared is one decision, not a policy. Proposals equal to the fallback's choice, and those that
-    ``every`` and ``min_gap_s`` leave out, pass unplayed.
+    decides, so what is compared is one decision, not a policy. Proposals equal to the fallback's choice pass unplayed.
+    Those that ``every`` and ``min_gap_s`` leave out pass or not as the last one did that was played: a sample of a bad
+    policy's proposals would else hold off no more than that sample. Margins are of one decision: a share of the cost
+    over a horizon with hundreds of decisions is more than most of them can do.
 
-    Reason codes: ``twin-cost-over-margin``, ``twin-cost-not-finite``, ``forecast-missing`` (nobody bound a simulator).
+    Reason codes: ``twin-cost-over-margin``, ``twin-cost-not-finite``, ``twin-veto-stands`` (not played),
+    ``forecast-missing`` (nobody bound a simulator).
     """
 
     name = "twin"
@@ -60,6 +65,7 @@ class TwinCheck:
         self._config = config
         self.latency_factor = config.latency_factor
         self._accept = accepted_by(self.name)
+        self._stands = self._accept
         self._differing = 0
         self._next_s = -math.inf
 
@@ -72,11 +78,16 @@ class TwinCheck:
         due = self._differing % self._config.every == 0 and context.now_s >= self._next_s
         self._differing += 1
         if not due:
-            return self._accept
+            return self._stands
+        self._next_s = context.now_s + self._config.min_gap_s
+        verdict = self._played(context, context.forecast)
+        self._stands = self._accept if verdict.kind == "accept" else Verdict("veto", self.name, "twin-veto-stands")
+        return verdict
+
+    def _played(self, context: CheckContext, forecast: Forecast) -> Verdict:
         config = self._config
-        self._next_s = context.now_s + config.min_gap_s
         actions = (context.action, context.fallback_action)
-        proposed, fallback = context.forecast.costs(actions, config.horizon_s, config.futures)
+        proposed, fallback = forecast.costs(actions, config.horizon_s, config.futures)
         excess = proposed - fallback
         if not np.isfinite(excess).all():
             return Verdict("veto", self.name, "twin-cost-not-finite")

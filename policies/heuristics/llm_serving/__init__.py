@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..base import PLACEBO_TIE_TOLERANCE
 from .base import RoutingHeuristic, ScoredHeuristic
 from .blind import RandomChoice, RoundRobin
+from .books import OwnBooks
 from .informed import ExpectedDrain, LMetric, PrefixAffinity
 from .load import LeastRequests, LeastTokens, PowerOfTwo, VllmDataParallel
 
@@ -20,6 +21,7 @@ HEURISTICS: dict[str, type[RoutingHeuristic]] = {
         VllmDataParallel,
         LMetric,
         PrefixAffinity,
+        OwnBooks,
     )
 }
 
@@ -30,6 +32,7 @@ __all__ = [
     "LMetric",
     "LeastRequests",
     "LeastTokens",
+    "OwnBooks",
     "PowerOfTwo",
     "PrefixAffinity",
     "RandomChoice",

@@ -72,9 +72,9 @@ def test_what_does_not_fit_a_cut_waits_for_its_end(stepwise):
     [
         (
             {"slowdowns": [{"replica": 3, "start_s": 0, "end_s": 1, "factor": 2}]},
-            "slowdown of replica 3, but the fleet",
+            "slowdown of replica 3, but",
         ),
-        ({"kv_cuts": [{"replica": 3, "start_s": 0, "end_s": 1, "share": 0.5}]}, "KV cut of replica 3, but the fleet"),
+        ({"kv_cuts": [{"replica": 3, "start_s": 0, "end_s": 1, "share": 0.5}]}, "KV cut of replica 3, but"),
         ({"slowdowns": [{"replica": 0, "start_s": 2, "end_s": 1, "factor": 2}]}, "must be after start_s"),
         ({"kv_cuts": [{"replica": 0, "start_s": 2, "end_s": 2, "share": 0.5}]}, "must be after start_s"),
         ({"slowdowns": [{"replica": 0, "start_s": 0, "end_s": 1, "factor": 0}]}, "greater than 0"),

@@ -8,10 +8,10 @@ import shutil
 import pytest
 
 from handrail.experiments.audit import AuditOptions, audit_run, read_run
-from handrail.experiments.audit.frontier import scaled_margins
 from handrail.experiments.audit.rerun import rerun_of
 from handrail.experiments.cli import main
 from handrail.experiments.cli.command_words import parse_compare
+from handrail.experiments.guarding import scaled_margins
 from handrail.policies.guards import GuardConfig
 from handrail.traces import HandrailError, load_trace
 

@@ -36,6 +36,10 @@ class QueueSimulator:
         self.open = False
         self.forks = 0
 
+    @property
+    def decisions(self) -> int:
+        return self.next
+
     def fork(self) -> QueueSimulator:
         self.forks += 1
         other = copy.copy(self)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,7 +23,7 @@ from handrail.policies.guards import (
     play,
 )
 from handrail.policies.guards.checks import TwinCheck
-from handrail.policies.interface import OutcomeSignal
+from handrail.policies.interface import Feedback, OutcomeSignal
 
 PATIENT = SupervisorConfig(veto_window_decisions=10**6, veto_share_limit=1.0)
 
@@ -49,6 +51,54 @@ def test_a_play_charges_what_the_same_run_charges():
         simulator.apply(Shortest().predict(observer(point))[0])
     assert charged == simulator.charged_s() - before
     assert simulator.now_s == until_s
+
+
+class Hearing(Shortest):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.heard: list[Feedback] = []
+
+    def notify(self, feedback: Feedback) -> None:
+        self.heard.append(feedback)
+
+
+def test_in_a_play_a_policy_hears_of_each_decision_as_in_a_replay():
+    simulator, observer, _ = after(20)
+    policy = Hearing()
+    played = simulator.fork()
+    play(played, observer.fork(played), policy, 1, simulator.now_s + 5.0)
+    arrivals = [s for s in simulator.arrival_s[21:] if s <= simulator.now_s + 5.0]
+    assert [told.now_s for told in policy.heard] == arrivals
+    assert [told.decision for told in policy.heard] == list(range(21, 21 + len(arrivals)))
+    assert all(told.action_mask.tolist() == [True] * 4 and told.outcomes == () for told in policy.heard)
+
+
+def test_with_a_judge_it_hears_of_outcomes_too():
+    simulator, observer, _ = after(20)
+    policy = Hearing()
+    played = simulator.fork()
+    point = played.point
+    played.point = lambda: replace(point(), outcomes=(point().decision - 1,))
+    play(played, observer.fork(played), policy, 1, 1e9, judge=lambda number: OutcomeSignal(number, True, 0.5))
+    assert [told.outcomes for told in policy.heard] == [(OutcomeSignal(n, True, 0.5),) for n in range(20, 59)]
+
+
+def test_a_guarded_policy_goes_on_in_a_play():
+    config = GuardConfig(checks=(ContractConfig(),), supervisor=PATIENT)
+    guarded = GuardedPolicy(Fixed(2), Shortest(), build_guard(config, LAYOUT), LAYOUT)
+    simulator = queue()
+    observer, state = QueueObserver(simulator), None
+    for number in range(20):
+        observation = observer(simulator.advance())
+        guarded.notify(Feedback(simulator.now_s, number))
+        action, state = guarded.predict(observation, state)
+        if number < 19:
+            simulator.apply(action)
+    played, policy = simulator.fork(), copy.deepcopy(guarded)
+    play(played, observer.fork(played), policy, action, 1e9, state=state)
+    assert len(policy.recorder) == 60
+    assert {job[2] for job in played.jobs[20:]} == {2}
 
 
 def test_a_forecast_leaves_the_run_as_it_was_and_repeats():
@@ -100,6 +150,9 @@ class Priced:
     def __init__(self, costs: dict[int, list[float]]) -> None:
         self._costs, self.asked = costs, 0
 
+    def become(self, costs: dict[int, list[float]]) -> None:
+        self._costs = costs
+
     def costs(self, actions, horizon_s, futures):
         self.asked += 1
         return np.array([self._costs[action] for action in actions])
@@ -140,12 +193,15 @@ def test_the_twin_asks_only_where_the_two_differ_and_not_too_often():
     forecast = Priced({1: [9.0], 0: [1.0]})
     check = TwinCheck(TwinConfig(futures=1, every=3, min_gap_s=10.0), LAYOUT)
     said = [
-        check.judge(context(action=a, now_s=float(i), forecast=forecast)).kind for i, a in enumerate([0, 1, 1, 1, 1])
+        check.judge(context(action=a, now_s=float(i), forecast=forecast)).reason for i, a in enumerate([0, 1, 1, 1, 1])
     ]
-    assert said == ["accept", "veto", "accept", "accept", "accept"]
+    # Those that are left out get the last verdict: the third, the fourth; the fifth is due and comes too soon.
+    assert said == ["ok", "twin-cost-over-margin", *["twin-veto-stands"] * 3]
     assert forecast.asked == 1
+    forecast.become({1: [1.0], 0: [1.0]})
     later = [check.judge(context(action=1, now_s=20.0 + i, forecast=forecast)).kind for i in range(4)]
-    assert later == ["accept", "accept", "veto", "accept"]
+    assert later == ["veto", "veto", "accept", "accept"]
+    assert forecast.asked == 2
 
 
 def run(policy, config: GuardConfig | None, speeds) -> tuple[float, GuardedPolicy | None]:
