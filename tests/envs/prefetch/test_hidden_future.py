@@ -10,10 +10,11 @@ import pytest
 from fork_checks import play
 from prefetch_samples import accesses, three_tenants
 
-from handrail.envs.prefetch import CacheConfig, HiddenModel, PrefetchObserver, PrefetchSimulator, TierConfig
+from handrail.envs.prefetch import Arm, CacheConfig, HiddenModel, PrefetchObserver, PrefetchSimulator, TierConfig
 from handrail.envs.prefetch.draw import draw_accesses
 from handrail.envs.prefetch.future import Future
 from handrail.envs.prefetch.hidden import ROWS
+from handrail.envs.prefetch.past import TenantPast
 from handrail.traces import AccessTrace
 from handrail.traces.errors import HandrailError
 
@@ -271,3 +272,33 @@ def test_before_the_first_access_nothing_follows():
     fork.apply(0)
     assert fork.advance() is None
     assert fork.charged_s() == 0.0
+
+
+def test_ids_that_were_new_are_new_again_and_keep_their_distances():
+    rng = np.random.default_rng(4)
+    past = np.repeat(rng.permutation(4_000) * 10, 2)[:6_000]  # each id twice in a row, no runs
+    first = np.zeros(len(past), dtype=bool)
+    first[np.unique(past, return_index=True)[1]] = True
+    above = int(past.max()) + 1
+    arrival_s = np.arange(len(past)) * 1e-3
+    drawn = draw_accesses(past, arrival_s, np.random.default_rng(5), 2_000, np.inf, first, above)
+    new = drawn.key >= above
+    assert new.mean() > 0.95  # all but a second access whose first one lies before its block
+    assert len(np.unique(drawn.key[new])) == pytest.approx(1_000, rel=0.05)
+    together = np.diff(drawn.source) == 1
+    steps = np.diff(drawn.key)
+    kept = together & new[1:] & new[:-1]
+    np.testing.assert_array_equal(steps[kept], np.diff(past)[drawn.source[:-1][kept]])
+    old = draw_accesses(past, arrival_s, np.random.default_rng(5), 2_000, np.inf)
+    np.testing.assert_array_equal(old.source, drawn.source)
+    assert old.key.max() < above
+
+
+def test_a_past_knows_which_accesses_were_the_first_of_their_ids():
+    past = TenantPast([Arm.parse("none"), Arm.parse("obl:1")], "all")
+    past.learn([5, 7, 5])
+    past.learn([7, 9, 9])
+    assert list(past.first) == [1, 1, 0, 0, 1, 0]
+    assert past.highest == 9
+    past.fork().learn([1])
+    assert len(past.first) == 6

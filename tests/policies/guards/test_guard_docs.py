@@ -12,7 +12,15 @@ import yaml
 from guard_stand import LAYOUT, Fixed, drive, observe
 
 from handrail.envs.common import Field, Layout
-from handrail.policies.guards import GuardConfig, GuardedPolicy, build_guard, checks, known_checks, load_guard
+from handrail.policies.guards import (
+    GuardConfig,
+    GuardedPolicy,
+    SupervisorConfig,
+    build_guard,
+    checks,
+    known_checks,
+    load_guard,
+)
 from handrail.traces.errors import HandrailError
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -47,9 +55,9 @@ def blocks(name: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", page(name), flags=re.DOTALL)
 
 
-def table(heading: str) -> dict[str, list[str]]:
+def table(heading: str, name: str = "checks.md") -> dict[str, list[str]]:
     """Rows of the first table behind a heading's first words, by the name in their first cell."""
-    lines = page("checks.md").split(heading, 1)[1].splitlines()
+    lines = page(name).split(heading, 1)[1].splitlines()
     start = next(i for i, line in enumerate(lines) if line.startswith("|---"))
     rows = {}
     for line in lines[start + 1 :]:
@@ -138,6 +146,14 @@ def test_the_default_guards_are_as_listed(column, config):
         named = [part.strip() for part in domains.split(",")]
         expected = count[name]
         assert (column in named or f"{column} ({expected})" in named) == (expected > 0), name
+
+
+def test_the_supervisors_are_as_listed():
+    rows = table("## The supervisor", "guards.md")
+    defaults = [GuardConfig.for_routing(), GuardConfig.for_scheduling(), GuardConfig.for_prefetch()]
+    assert set(rows) == set(SupervisorConfig.model_fields) - {"rollout"}
+    for name, row in rows.items():
+        assert [float(cell) for cell in row] == [getattr(config.supervisor, name) for config in defaults], name
 
 
 def test_every_file_to_edit_can_be_read_back():
