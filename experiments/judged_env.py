@@ -84,7 +84,7 @@ class JudgedEnv(gym.Wrapper[Observation, Any, Observation, Any], RecordConstruct
         outcomes: Sequence[Any] = info.get("outcomes", ())
         if terminated:
             # No decision follows that could report them: what ended since the last one still stands in the simulator.
-            outcomes = self.env.unwrapped.simulator._outcomes  # type: ignore[attr-defined]
+            outcomes = self.env.unwrapped.simulator.unread_outcomes  # type: ignore[attr-defined]
         judge = self._domain.judge(self.objective)
         self._signals = [judge(outcome) for outcome in outcomes]
         info["cost"] = float(sum(signal.violated for signal in self._signals))

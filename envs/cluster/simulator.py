@@ -172,6 +172,11 @@ class ClusterSimulator:
         return self.state.jobs.n - self._next_arrival
 
     @property
+    def unread_outcomes(self) -> tuple[Outcome, ...]:
+        """What started since the last decision: no later one has reported it yet."""
+        return tuple(self._outcomes)
+
+    @property
     def arrived(self) -> int:
         """Jobs that have arrived: the first rows of the trace."""
         return self._next_arrival

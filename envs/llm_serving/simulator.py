@@ -184,6 +184,11 @@ class ServingSimulator:
         """Whether every measured request has ended."""
         return self._measured_left == 0
 
+    @property
+    def unread_outcomes(self) -> tuple[Outcome, ...]:
+        """What ended since the last decision: no later one has reported it yet."""
+        return tuple(self._outcomes)
+
     def advance(self) -> DecisionPoint | None:
         """Run until a request needs a choice; ``None`` once every measured request has ended.
 

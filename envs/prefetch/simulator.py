@@ -166,6 +166,11 @@ class PrefetchSimulator:
         return self._asked is not None
 
     @property
+    def unread_outcomes(self) -> tuple[Outcome, ...]:
+        """What closed since the last decision: no later one has reported it yet."""
+        return tuple(self._outcomes)
+
+    @property
     def accesses(self) -> int:
         """Demand accesses so far."""
         return self.engine.row

@@ -153,6 +153,8 @@ def _gains(found: Mapping[str, Any], config: StudyConfig, domain: str) -> list[C
         clauses.append(_above_nulls(f"gain of {label} above the nulls, paired", entry["nulls"]))
         everywhere = f"gain less harm of {label} above the nulls, paired, over all cells that have them"
         clauses.append(_above_nulls(everywhere, entry["nulls_everywhere"]))
+        insured = f"gain less harm of {label} above the nulls, paired, with the cells where the policy itself breaks"
+        clauses.append(_above_nulls(insured, entry["nulls_insured"]))
     return clauses
 
 

@@ -134,11 +134,18 @@ def _lost(cells: Sequence[Cell]) -> dict[str, Any]:
 
 
 def gain_and_harm(cells: Sequence[Cell], config: StudyConfig, domain: str, learned: Sequence[str]) -> dict[str, Any]:
-    """M2 and M3 by metric: ratios of sums over cells where the policy alone is better, or worse; nulls beside them."""
+    """M2 and M3 by metric: ratios of sums over cells where the policy alone is better, or worse; nulls beside them.
+
+    The nulls stand over three sets: cells where the policy is better, all cells of the bar that have them, and these
+    with the cells where the policy itself breaks, since that is what a gate set on validation cannot see.
+    """
     out: dict[str, Any] = {}
     ours = [c for c in held(cells, config) if not c.unguarded.failed]
+    breaking = [c for c in cells if c.plan.role == "policy" and c.plan.nulls and not c.unguarded.failed]
+    breaking = [c for c in breaking if c.data.load == "loaded" and counted(c, config)]
     for tail, key in MEASURES[domain].gains:
-        known = [c for c in ours if tail in c.data.scales and np.isfinite(_values(c, arms.UNGUARDED, tail, key)).all()]
+        known = [c for c in ours if _is_finite(c, tail, key)]
+        broken = [c for c in breaking if _is_finite(c, tail, key)]
         gains = [c for c in known if c.plan.policy in learned and _better(c, tail, key)]
         honest = [c for c in known if not c.plan.policy.startswith(BROKEN) and _better(c, tail, key)]
         harms = [c for c in known if not _better(c, tail, key)]
@@ -148,10 +155,15 @@ def gain_and_harm(cells: Sequence[Cell], config: StudyConfig, domain: str, learn
             "harm": _avoided(harms, tail, key, config),
             "nulls": _nulls(gains, tail, key),
             "nulls_everywhere": _nulls([c for c in known if c.plan.nulls], tail, key),
+            "nulls_insured": _nulls([*(c for c in known if c.plan.nulls), *broken], tail, key),
             "cells": [_gain_row(cell, tail, key) for cell in gains],
             "availability": _mean_availability(gains),
         }
     return out
+
+
+def _is_finite(cell: Cell, tail: str, key: str) -> bool:
+    return tail in cell.data.scales and bool(np.isfinite(_values(cell, arms.UNGUARDED, tail, key)).all())
 
 
 def _values(cell: Cell, arm: str, tail: str, key: str) -> NDArray[np.float64]:

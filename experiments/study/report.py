@@ -131,7 +131,7 @@ def _gain(found: Mapping[str, Any]) -> list[str]:
             "yes" if row["beaten"] else "no",
         )
         for metric, entry in found["M2_M3"].items()
-        for over, which in (("cells where the policy is better", "nulls"), ("all cells", "nulls_everywhere"))
+        for over, which in NULLS_OVER
         for name, row in entry[which].items()
     ]
     lines += ["Net gains and leads are in units of the cell's own fallback tail.", "", *_table(header, nulls)]
@@ -143,6 +143,11 @@ def _gain(found: Mapping[str, Any]) -> list[str]:
     return [*lines, "", *_table(("metric", "cell", "availability", *NULL_COLUMNS), cells)]
 
 
+NULLS_OVER = (
+    ("cells where the policy is better", "nulls"),
+    ("all cells", "nulls_everywhere"),
+    ("all cells and those where the policy breaks", "nulls_insured"),
+)
 NULL_COLUMNS = ("unguarded", "guarded", "random-switch", "shifted-intervals", "static-gate", "hindsight-oracle")
 
 
