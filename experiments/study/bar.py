@@ -208,9 +208,8 @@ def _contained(found: Mapping[str, Any], role: str) -> Clause:
 def _missed_fault(row: Mapping[str, Any]) -> str:
     spread = "unknown" if row["placebo"] is None else f"{row['placebo']:.2f}"
     share = "-" if row["availability"] is None else f"{row['availability']:.0%}"
-    return (
-        f"{row['cell']} ({row['since_detection']:.2f} from detection on; {share} by the policy; placebo up to {spread})"
-    )
+    found = f"{row['since_detection']:.2f} from detection on; {share} by the policy; placebo on the same items {spread}"
+    return f"{row['cell']} ({found})"
 
 
 def _deterministic(found: Mapping[str, Any]) -> Clause:

@@ -188,12 +188,13 @@ def _setting_cells(
     fallback = runs(arms.FALLBACK, "", every)
     if fallback is None or _failed(fallback):
         return []
-    cache: dict[tuple[int, ...], tuple[SettingData, list[Run]]] = {}
+    cache: dict[tuple[int, ...], tuple[SettingData, list[Run], list[list[Run]]]] = {}
 
-    def shared(numbers: tuple[int, ...]) -> tuple[SettingData, list[Run]]:
+    def shared(numbers: tuple[int, ...]) -> tuple[SettingData, list[Run], list[list[Run]]]:
         if numbers not in cache:
             ours = [fallback[every.index(n)] for n in numbers]
             names = [arms.placebo(k) for k in range(1, max(g.placebos for g in groups) + 1)]
+            placebos = [found for name in names if (found := runs(name, "", numbers)) is not None]
             scales = fallback_scales(setting.domain, ours)
             data: dict[str, ArmData] = {arms.FALLBACK: arm_data(ours, scales, config)}
             for name in (*names, arms.CHECKED_FALLBACK, arms.RULE_WITHIN_CHECKS):
@@ -202,7 +203,8 @@ def _setting_cells(
                     data[name] = arm_data(found, scales, config)
             facts = [run[0] for run in ours]
             measured = sum(fact["measured"] for fact in facts)
-            cache[numbers] = SettingData(setting, classify(facts), measured, scales, data, len(numbers)), ours
+            setting_data = SettingData(setting, classify(facts), measured, scales, data, len(numbers))
+            cache[numbers] = setting_data, ours, placebos
         return cache[numbers]
 
     cells = []
@@ -211,7 +213,7 @@ def _setting_cells(
         guarded, unguarded = runs(arms.GUARDED, plan.policy, numbers), runs(arms.UNGUARDED, plan.policy, numbers)
         if guarded is None or unguarded is None or _failed(guarded):
             continue
-        data, base = shared(numbers)
+        data, base, placebos = shared(numbers)
         own = {
             arms.GUARDED: arm_data(guarded, data.scales, config),
             arms.UNGUARDED: arm_data(unguarded, data.scales, config),
@@ -230,8 +232,8 @@ def _setting_cells(
             if verdicts[key] is not None:
                 own[STATIC_GATE] = own[arms.UNGUARDED] if verdicts[key] else data.fallback
         events = [
-            _events(ours, theirs, data.scales, study.switch_window_s, setting.domain)
-            for ours, theirs in zip(guarded, base, strict=True)
+            _events(guarded[k], base[k], [runs[k] for runs in placebos], data.scales, study.switch_window_s)
+            for k in range(len(guarded))
         ]
         cells.append(Cell(plan, data, own, events))
     return cells
@@ -375,7 +377,9 @@ def _block_costs(
     return np.bincount(arrays["block"], weights=total, minlength=blocks)[:blocks].astype(np.float64)
 
 
-def _events(guarded: Run, fallback: Run, scales: Mapping[str, float], window_s: float, domain: str) -> dict[str, Any]:
+def _events(
+    guarded: Run, fallback: Run, placebos: Sequence[Run], scales: Mapping[str, float], window_s: float
+) -> dict[str, Any]:
     (facts, ours), (_, theirs) = guarded, fallback
     hours = facts["span_s"] / 3600.0
     tails = [tail for tail in scales if tail != TBT]
@@ -404,6 +408,10 @@ def _events(guarded: Run, fallback: Run, scales: Mapping[str, float], window_s: 
     if same:
         later = ours["arrival_s"] >= since_s
         found["since_detection"] = {t: (ours[f"tail.{t}"][later], theirs[f"tail.{t}"][later]) for t in tails}
+        for number, (_, chance) in enumerate(placebos, start=1):
+            if np.array_equal(chance["row"], theirs["row"]):
+                pairs = {t: (chance[f"tail.{t}"][later], theirs[f"tail.{t}"][later]) for t in tails}
+                found[f"since_detection.{arms.placebo(number)}"] = pairs
     if "budget" in facts:
         found["budget_excess"] = _budget_excess(facts["budget"], ours, theirs)
     return found

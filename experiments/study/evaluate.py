@@ -404,14 +404,11 @@ def containment(cells: Sequence[Cell], domain: str, config: StudyConfig) -> list
     for cell in cells:
         if cell.plan.role not in ("policy", "sensor", "adversary"):
             continue
-        worst, items, spread = 0.0, 0, 1.0
-        for tail in tail_names(domain):
-            ratio, items = _pools([cell], "since_detection", tail) if tail != "tbt_s" else (None, items)
-            if ratio is not None:
-                worst = max(worst, ratio)
-        for tail in tail_names(domain):
-            high = placebo_spread([cell], tail, "p99")["high"]
-            spread = max(spread, math.inf if high is None and cell.data.placebos else high or 1.0)
+        worst, items = _since_detection(cell, "since_detection", domain)
+        chance = [
+            _since_detection(cell, f"since_detection.{arms.placebo(number)}", domain)[0]
+            for number in range(1, len(cell.data.placebos) + 1)
+        ]
         noticed = [e["detection"].intervened_s for e in cell.events if "detection" in e]
         noticed += [e["first_refusal_s"] for e in cell.events if "first_refusal_s" in e]
         known = [s for s in noticed if s is not None]
@@ -424,7 +421,7 @@ def containment(cells: Sequence[Cell], domain: str, config: StudyConfig) -> list
                 "items": items,
                 "since_detection": worst if worst else None,
                 "contained": worst <= config.bar.contained if worst else None,
-                "placebo": spread if math.isfinite(spread) else None,
+                "placebo": max(chance, default=0.0) or None,
                 "unguarded": finite(worst_ratio(cell, arms.UNGUARDED, domain)),
                 "guarded": finite(worst_ratio(cell, arms.GUARDED, domain)),
                 "noticed": len(known),
@@ -434,6 +431,16 @@ def containment(cells: Sequence[Cell], domain: str, config: StudyConfig) -> list
             }
         )
     return rows
+
+
+def _since_detection(cell: Cell, name: str, domain: str) -> tuple[float, int]:
+    """The largest p99 ratio over the domain's tails of the items from detection on, 0 for none; and how many."""
+    worst, items = 0.0, 0
+    for tail in tail_names(domain):
+        if tail != "tbt_s":
+            ratio, items = _pools([cell], name, tail)
+            worst = max(worst, ratio or 0.0)
+    return worst, items
 
 
 def unhealthy(cells: Sequence[Cell]) -> list[dict[str, Any]]:

@@ -225,6 +225,7 @@ def _faults(found: Mapping[str, Any]) -> list[str]:
             num(r["unguarded"], "lost"),
             num(r["guarded"], "lost"),
             num(r["since_detection"]),
+            num(r["placebo"]),
             f"{r['noticed']}/{r['replicates']}",
             num(r["after_s"]),
             pct(r["availability"]),
@@ -232,9 +233,10 @@ def _faults(found: Mapping[str, Any]) -> list[str]:
         )
         for r in found["M12"]
     ]
-    header = ("cell", "role", "class", "alone", "guarded", "from detection on", "noticed", "after s", "by the policy")
+    header = ("cell", "role", "class", "alone", "guarded", "from detection on", "placebo there", "noticed", "after s")
     note = "Largest p99 ratio over the domain's tails, against the fallback under the same fault."
-    return [note, "", *_table((*header, "contained"), rows)]
+    note += " *Placebo there*: the largest ratio of a placebo on the same items."
+    return [note, "", *_table((*header, "by the policy", "contained"), rows)]
 
 
 def _frontier(found: Mapping[str, Any], domain: str) -> list[str]:
