@@ -173,19 +173,17 @@ def _audits(folder: Path, domain: str) -> list[dict[str, Any]]:
     rows = []
     for path in sorted(folder.glob(f"{domain}-*.json")):
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            summary = content.get("audit", content)
+            audit = json.loads(path.read_text(encoding="utf-8"))
             rows.append(
-                {"name": path.stem, "precision": _share(summary["precision"]), "recall": _share(summary["recall"])}
+                {"name": path.stem, "decisions": audit["decisions"]}
+                | {name: _share(audit[name]) for name in ("precision", "recall")}
             )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError):
             raise HandrailError(
                 f"{path}: no audit with precision and recall; make it with handrail guard audit"
             ) from None
     return rows
 
 
-def _share(value: Any) -> dict[str, Any] | None:
-    if value is None or isinstance(value, dict):
-        return value if value is None else {end: value.get(end) for end in ("estimate", "low", "high")}
-    return {"estimate": float(value), "low": None, "high": None}
+def _share(found: dict[str, Any]) -> dict[str, Any] | None:
+    return None if found["value"] is None else {"estimate": found["value"], "low": found["low"], "high": found["high"]}

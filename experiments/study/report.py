@@ -162,8 +162,9 @@ def _availability(found: Mapping[str, Any]) -> list[str]:
 def _audit(found: Mapping[str, Any]) -> list[str]:
     if not found["M5"]:
         return ["From `handrail guard audit RUN`; put its `audit.json` files into the study's folder `audits/`."]
-    header = ("audit", "precision", "recall")
-    return _table(header, [(r["name"], interval(r["precision"]), interval(r["recall"])) for r in found["M5"]])
+    header = ("audit", "decisions", "precision", "recall")
+    rows = [(r["name"], f"{r['decisions']:,}", interval(r["precision"]), interval(r["recall"])) for r in found["M5"]]
+    return _table(header, rows)
 
 
 def _detection(found: Mapping[str, Any]) -> list[str]:

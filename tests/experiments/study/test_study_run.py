@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from shutil import rmtree
 
 import numpy as np
 import pytest
@@ -102,6 +103,24 @@ def test_files_of_the_folder(made):
     assert "| asked | verdict | found |" in text
     assert json.loads((out / "study.json").read_text())["name"] == "small"
     assert not list(out.rglob("*.tmp"))
+
+
+def test_audits_in_the_folder_are_taken_in(made):
+    bench, out, _, _, _, remarks = made
+    folder = out / "audits"
+    folder.mkdir()
+    precision, recall = ({"value": v, "low": v - 0.1, "high": 1.0} for v in (0.9, 0.8))
+    audit = {"decisions": 12, "precision": precision, "recall": recall}
+    (folder / "llm-random.json").write_text(json.dumps(audit), encoding="utf-8")
+    (folder / "cluster-random.json").write_text("{}", encoding="utf-8")
+    content, files = evaluate_study(bench, ["handrail", "study", "guard"], remarks)
+    (row,) = content["domains"]["llm"]["M5"]
+    assert row["precision"] == {"estimate": 0.9, "low": pytest.approx(0.8), "high": 1.0}
+    assert "| llm-random | 12 | 0.900 [0.800, 1.000] | 0.800 [0.700, 1.000] |" in files["report.md"].decode()
+    (folder / "llm-random.json").write_text('{"decisions": 12}', encoding="utf-8")
+    with pytest.raises(HandrailError, match="llm-random.json: no audit with precision and recall"):
+        evaluate_study(bench, ["handrail", "study", "guard"], remarks)
+    rmtree(folder)
 
 
 def test_a_folder_with_something_else_is_refused(tmp_path):
