@@ -50,6 +50,7 @@ def scatter_figure(cells: Sequence[Cell], domain: str) -> bytes:
     tail = MEASURES[domain].headline
     figure, axes = _figure(5.0, 4.6)
     colours = {"light": QUIET, "loaded": GOOD, "saturated": BAD}
+    least = 0.5
     for load, colour in colours.items():
         points = [
             (cell.ratio(UNGUARDED, tail, "p99") or LOST, cell.ratio("guarded", tail, "p99") or LOST)
@@ -57,10 +58,11 @@ def scatter_figure(cells: Sequence[Cell], domain: str) -> bytes:
             if cell.data.load == load and tail in cell.data.scales
         ]
         if points:
+            least = min(least, *map(min, points))
             axes.plot(*zip(*points, strict=True), "o", ms=4, color=colour, alpha=0.8, label=f"{load} ({len(points)})")
     axes.axhline(1.0, color=INK, lw=0.8)
     axes.axvline(1.0, color=INK, lw=0.8)
-    low, high = 0.5, LOST * 2
+    low, high = 0.8 * least, LOST * 2
     axes.plot([low, high], [low, high], color=QUIET, lw=0.8, ls="--")
     axes.set(xscale="log", yscale="log", xlim=(low, high))
     axes.set_xlabel(f"p99 {tail}, policy alone / fallback (lost or failed: {LOST:g})")
