@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,7 +120,7 @@ def read_decisions(folder: Path) -> DecisionLog:
         raise HandrailError(f"{path}: cannot be read ({error}); make the run anew") from None
     about = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
     if "transitions" not in about or "said" not in table.column_names:
-        raise HandrailError(f"{path}: was written by an older version; make the run anew")
+        raise HandrailError(f"{path}: is no decision log of this version of handrail; make the run anew")
     states = {state.label: state for state in State}
     stages = {stage.label: stage for stage in Stage}
     transitions = tuple(
@@ -155,8 +156,13 @@ def find(
         reason: Its reason code.
 
     Raises:
-        HandrailError: A name does not occur in this log; the error says which do.
+        HandrailError: A name does not occur in this log (the error says which do), or the times are in no order.
     """
+    for option, time_s in (("--from", since_s), ("--to", until_s)):
+        if time_s is not None and math.isnan(time_s):
+            raise HandrailError(f"{option} nan is no time; give simulated seconds")
+    if since_s is not None and until_s is not None and since_s > until_s:
+        raise HandrailError(f"--from {since_s:g} is after --to {until_s:g}; give the earlier time first")
     table = log.table
     now_s = log.now_s()
     chosen = np.ones(len(table), dtype=bool)

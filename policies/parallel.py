@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -39,7 +40,7 @@ def ordered_map(
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_keep, initargs=(function,))
     try:
-        yield lambda items: pool.map(_call, items)
+        yield lambda items: _in_order(pool, items)
     except BrokenProcessPool:
         raise HandrailError("a worker process died (out of memory?); try --workers 1 or a smaller window") from None
     except BaseException:
@@ -49,6 +50,14 @@ def ordered_map(
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _in_order(pool: ProcessPoolExecutor, items: Iterable[Any]) -> Iterator[Any]:
+    # Not the pool's own map: that cancels what is left when it is broken off, and the pool, whose workers are being
+    # ended, then fails on the cancelled ones in a thread of its own.
+    futures = deque(pool.submit(_call, item) for item in items)
+    while futures:
+        yield futures.popleft().result()
 
 
 def run_jobs(

@@ -9,11 +9,10 @@ from typing import Any
 
 from ...policies.guards import GuardConfig
 from ...traces.errors import HandrailError
+from ..decision_log import read_decisions
 from ..domains import domain_named
 from ..report.run_folder import MARKER_KEY
 from ..scenario import Prepared, prepare
-
-DECISIONS_FILE = "decisions-guarded.parquet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +58,6 @@ def read_run(folder: Path) -> RunRecord:
     Raises:
         HandrailError: It is none, or holds no guarded run.
     """
-    import pyarrow.parquet as pq
-
     try:
         content = json.loads((folder / "run.json").read_bytes())
     except OSError as error:
@@ -69,10 +66,7 @@ def read_run(folder: Path) -> RunRecord:
         raise HandrailError(f"{folder / 'run.json'}: is no JSON; make the run anew") from None
     if not isinstance(content, dict) or content.get(MARKER_KEY) != "compare":
         raise HandrailError(f"{folder}: is no run folder of `handrail compare`; name one that is")
-    path = folder / DECISIONS_FILE
-    if not path.is_file():
-        raise HandrailError(f"{folder}: holds no {DECISIONS_FILE}; make the run anew")
-    return RunRecord(folder, content, pq.read_table(path))
+    return RunRecord(folder, content, read_decisions(folder).table)
 
 
 def rerun_of(record: RunRecord, trace: Any, policy: str, say: Any = lambda _: None) -> Rerun:

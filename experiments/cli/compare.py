@@ -31,7 +31,7 @@ def compare(
         int, typer.Option(min=0, help="Run the fallback N times more, with other tie-breaks.", metavar="N")
     ] = 0,
     guard: options.GuardFile = None,
-    stress: options.StressText = "",
+    stress: options.StressText = None,
     isolate: options.Isolate = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; by default one under runs/.", metavar="DIR")] = None,
     seed: options.Seed = 0,

@@ -44,7 +44,7 @@ GuardFile = Annotated[
     ),
 ]
 StressText = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--stress",
         help="What goes wrong: parts joined by +, each NAME[:SETTING][@ONSET-END] in shares of the window, such as "
@@ -166,14 +166,18 @@ def default_load(domain: DomainObject, traffic: TrafficOptions) -> float | None:
     return domain.default_load if traffic.rate is None and traffic.load is None else traffic.load
 
 
-def read_stress(text: str) -> Stress:
-    """What ``--stress`` names.
+def read_stress(text: str | None) -> Stress:
+    """What ``--stress`` names; nothing goes wrong where it is not given.
 
     Raises:
-        HandrailError: It is not understood.
+        HandrailError: It is empty or not understood.
     """
-    from ..scenarios import parse_stress
+    from ..scenarios import NO_STRESS, parse_stress
 
+    if text is None:
+        return NO_STRESS
+    if not text.strip():
+        raise HandrailError("--stress is empty; name what goes wrong, such as load:2, or leave it out")
     try:
         return parse_stress(text)
     except HandrailError as error:

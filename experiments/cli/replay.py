@@ -18,7 +18,7 @@ def replay(
     traffic: options.TrafficOptions,
     split: options.Split = None,
     policy: options.Policy = None,
-    stress: options.StressText = "",
+    stress: options.StressText = None,
     isolate: options.Isolate = None,
     seed: options.Seed = 0,
     domain: options.Domain = "llm",

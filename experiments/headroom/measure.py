@@ -214,7 +214,7 @@ def _search(
         seed=options.seed,
         iterations=options.iterations,
         population=options.population,
-        elites=max(options.population // 4, 1),
+        elites=max(options.population // 4, 2),
         windows=1,
         per_iteration=1,
         workers=options.workers,

@@ -17,6 +17,7 @@ from .checks import (
     BreakerConfig,
     BudgetConfig,
     ContractConfig,
+    ControlBreakerConfig,
     CostMarginConfig,
     GateConfig,
     IdlingConfig,
@@ -25,9 +26,10 @@ from .checks import (
     build_check,
     known_checks,
 )
-from .checks.base import CheckModel, GuardModel
+from .checks.base import NO_NUMBER, CheckModel, GuardModel
 from .domain_checks import prefetch_plausibility, routing_plausibility, scheduling_plausibility
 from .guard import Charge, Guard
+from .plain_data import RepeatedKey, read_json, read_yaml
 from .supervisor import SupervisorConfig
 
 _BAD_CHECK = "bad_check"
@@ -69,7 +71,9 @@ class GuardConfig(GuardModel):
     @classmethod
     def _checks_by_name(cls, value: Any) -> Any:
         if not isinstance(value, (list, tuple)):
-            return value
+            raise PydanticCustomError(
+                _BAD_CHECK, "checks: a list is needed, each a mapping with its name under check; mend it"
+            )
         return tuple([_check_from(i, check) for i, check in enumerate(value)])
 
     @model_validator(mode="after")
@@ -79,6 +83,17 @@ class GuardConfig(GuardModel):
             raise ValueError(
                 f"supervisor.probe_outcomes ({self.supervisor.probe_outcomes}) must be at least the breaker's "
                 f"min_outcomes ({needed}), else probes pass unjudged"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _blocks_have_a_control(self) -> Self:
+        rollout = self.supervisor.rollout
+        asked = any(isinstance(c, ControlBreakerConfig) and c.control == "blocks" for c in self.checks)
+        if asked and (rollout is None or (rollout.control_share == 0.0 and rollout.start == "full")):
+            raise ValueError(
+                "a control-breaker with control: blocks needs supervisor.rollout with a control_share above 0 or a "
+                "canary stage, else the fallback has no blocks of its own to compare with"
             )
         return self
 
@@ -199,10 +214,12 @@ class GuardConfig(GuardModel):
             source: What to call it in an error, such as the file's name.
 
         Raises:
-            HandrailError: It is no JSON, or has an unknown, missing or bad field.
+            HandrailError: It is no JSON, or has an unknown, missing, repeated or bad field.
         """
         try:
-            data = json.loads(text)
+            data = read_json(text)
+        except RepeatedKey as error:
+            raise HandrailError(f"{source}: {error}; remove one") from None
         except ValueError as error:
             raise HandrailError(f"{source}: no JSON ({error}); mend it or write it anew") from None
         return cls._from_data(data, source)
@@ -216,27 +233,30 @@ class GuardConfig(GuardModel):
             source: What to call it in an error, such as the file's name.
 
         Raises:
-            HandrailError: It is no YAML, or has an unknown, missing or bad field.
+            HandrailError: It is no YAML, or has an unknown, missing, repeated or bad field.
         """
         try:
-            data = yaml.safe_load(text)
+            data = read_yaml(text)
+        except RepeatedKey as error:
+            raise HandrailError(f"{source}: {error}; remove one") from None
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             where = f"line {mark.line + 1}: " if mark is not None else ""
             problem = getattr(error, "problem", None) or "not to be read"
             raise HandrailError(f"{source}: {where}no YAML ({problem}); mend that line") from None
-        return cls._from_data({} if data is None else data, source)
+        return cls._from_data(data, source)
 
     @classmethod
     def _from_data(cls, data: Any, source: str) -> Self:
         if not isinstance(data, Mapping):
-            raise HandrailError(
-                f"{source}: a guard is a mapping with checks and supervisor, not {data!r}; mend the file"
-            )
+            what = "an empty file" if data is None else repr(data)
+            raise HandrailError(f"{source}: a guard is a mapping with checks and supervisor, not {what}; mend the file")
+        if "checks" not in data:
+            raise HandrailError(f"{source}: it lists no checks; add them under checks ([] for a guard without any)")
         try:
             return cls.model_validate(data)
         except ValidationError as error:
-            raise HandrailError(f"{source}: {_first_problem(error)}; mend or remove that field") from None
+            raise HandrailError(f"{source}: {_first_problem(error)}") from None
 
     def to_yaml(self) -> str:
         """The config as a YAML mapping, in the order of the fields."""
@@ -262,8 +282,14 @@ def build_guard(config: GuardConfig, layout: Layout) -> Guard:
         HandrailError: A check names a field that the layout does not have, or two checks are the same.
     """
     budgets_s = [check.latency_budget_s for check in config.checks if isinstance(check, ContractConfig)]
+    checks = []
+    for i, check in enumerate(config.checks):
+        try:
+            checks.append(build_check(check, layout))
+        except HandrailError as error:
+            raise HandrailError(f"the guard's checks.{i}.{check.check}: {error}") from None
     return Guard(
-        [build_check(check, layout) for check in config.checks],
+        checks,
         config.supervisor,
         latency_budget_s=min(budgets_s, default=None),
         charge=config.charge,
@@ -295,13 +321,14 @@ def _check_from(index: int, value: Any) -> CheckModel:
     known = known_checks()
     if not isinstance(value, Mapping) or not isinstance(value.get("check"), str):
         raise PydanticCustomError(
-            _BAD_CHECK, "checks.{i}: a check is a mapping with its name under check", {"i": index}
+            _BAD_CHECK, "checks.{i}: a check is a mapping with its name under check; mend it", {"i": index}
         )
     name = value["check"]
     if name not in known:
         raise PydanticCustomError(
             _BAD_CHECK,
-            "checks.{i}.check: no check is named {name}; there are {known}",
+            "checks.{i}.check: no check is named {name}; name one of {known}, or run from Python, where "
+            "register_check makes known one of your own",
             {"i": index, "name": repr(name), "known": ", ".join(known)},
         )
     try:
@@ -318,4 +345,8 @@ def _first_problem(error: ValidationError, prefix: str = "") -> str:
     if first["type"] == _BAD_CHECK:
         return message
     where = ".".join([*([prefix] if prefix else []), *(str(part) for part in first["loc"])]) or "top level"
-    return f"{where}: {message}"
+    if first["type"] == NO_NUMBER:
+        return f"{where}.{message}; mend it".removeprefix("top level.")
+    if first["type"] == "missing":
+        return f"{where} is missing; add it"
+    return f"{where}: {message}; {'remove' if first['type'] == 'extra_forbidden' else 'mend'} it"

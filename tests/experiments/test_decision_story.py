@@ -103,6 +103,8 @@ def test_filters_agree_with_the_columns(vetoed):
         ({"check": "twim"}, "--check twim: does not occur"),
         ({"reason": "bad-hair"}, "--reason bad-hair: does not occur"),
         ({"check": "contract", "verdict": "trip"}, "--verdict trip: does not occur"),
+        ({"since_s": 2.0, "until_s": 1.0}, "--from 2 is after --to 1; give the earlier time first"),
+        ({"until_s": float("nan")}, "--to nan is no time"),
     ],
 )
 def test_a_filter_that_names_nothing_says_what_there_is(vetoed, asked, complaint):
@@ -182,7 +184,7 @@ def test_what_is_no_run_folder_is_refused(tmp_path, vetoed):
     with pytest.raises(HandrailError, match="cannot be read"):
         read_decisions(tmp_path)
     pq.write_table(pa.table({"decision": [0]}), tmp_path / DECISIONS_FILE)
-    with pytest.raises(HandrailError, match="older version"):
+    with pytest.raises(HandrailError, match="is no decision log of this version"):
         read_decisions(tmp_path)
 
 

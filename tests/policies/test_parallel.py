@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 import pytest
 
@@ -24,6 +25,15 @@ def die(_):
     os._exit(1)
 
 
+def take_a_while(x):
+    time.sleep(0.2)
+    return x
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_results_come_in_the_order_of_the_jobs(workers):
     done = []
@@ -40,3 +50,11 @@ def test_an_error_of_a_job_is_the_callers(workers):
 def test_a_worker_that_dies_is_said_in_one_line():
     with pytest.raises(HandrailError, match="a worker process died"):
         run_jobs(die, [1, 2], 2)
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_interrupt_ends_the_workers_without_a_word_of_their_own(capfd):
+    with pytest.raises(KeyboardInterrupt):
+        run_jobs(take_a_while, list(range(40)), 2, interrupt)
+    time.sleep(0.5)
+    assert capfd.readouterr().err == ""

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic_core import PydanticCustomError
 
 from ..context import CheckContext
+from ..plain_data import no_number
 from ..verdict import Verdict
+
+NO_NUMBER = "no_number"
+"""Type of the error of a value that is no number; its message begins with the field."""
 
 Stage = Literal["sensors", "outcomes", "proposal"]
 
 
 class GuardModel(BaseModel):
-    """A frozen config that refuses unknown keys and numbers that are not finite."""
+    """A frozen config that refuses unknown keys, numbers that are not finite, and truth values for numbers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _numbers_are_numbers(cls, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            types = {name: field.annotation for name, field in cls.model_fields.items()}
+            if (name := no_number(data, types)) is not None:
+                context = {"field": name, "value": repr(data[name])}
+                raise PydanticCustomError(NO_NUMBER, "{field}: a number is needed, not {value}", context)
+        return data
 
 
 class CheckModel(GuardModel):

@@ -81,6 +81,17 @@ def test_a_log_of_another_run_is_refused(random_run, tmp_path):
         audit_run(rerun(tmp_path / "run"), AuditOptions(per_reason=1))
 
 
+def test_a_log_that_is_cut_off_or_something_else_is_refused(random_run, tmp_path, capsys):
+    shutil.copytree(random_run, tmp_path / "run")
+    path = tmp_path / "run" / "decisions-guarded.parquet"
+    path.write_bytes(path.read_bytes()[:3000])
+    assert run_cli("guard", "audit", str(tmp_path / "run")) == 2
+    assert "decisions-guarded.parquet: cannot be read" in capsys.readouterr().err
+    shutil.copy(tmp_path / "run" / "results-guarded.parquet", path)
+    assert run_cli("guard", "audit", str(tmp_path / "run")) == 2
+    assert "is no decision log of this version" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["nowhere", "empty"])
 def test_what_is_no_run_folder_is_named(tmp_path, capsys, name):
     (tmp_path / "empty").mkdir()

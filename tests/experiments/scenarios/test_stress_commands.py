@@ -105,6 +105,7 @@ def test_a_policy_that_really_hangs_is_contained_and_said_not_to_be_reproducible
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
+        (("--stress", ""), "--stress is empty; name what goes wrong"),
         (("--stress", "laod:2"), "--stress: no stress is named 'laod'"),
         (("--stress", "slow-tier"), "slow-tier means nothing to domain llm"),
         (("--stress", "stale"), "--stress: stale: a sensor fault states its reach"),

@@ -118,7 +118,7 @@ def test_audits_in_the_folder_are_taken_in(made):
     assert row["precision"] == {"estimate": 0.9, "low": pytest.approx(0.8), "high": 1.0}
     assert "| llm-random | 12 | 0.900 [0.800, 1.000] | 0.800 [0.700, 1.000] |" in files["report.md"].decode()
     (folder / "llm-random.json").write_text('{"decisions": 12}', encoding="utf-8")
-    with pytest.raises(HandrailError, match="llm-random.json: no audit with precision and recall"):
+    with pytest.raises(HandrailError, match=r"llm-random\.json: no audit with precision and recall"):
         evaluate_study(bench, ["handrail", "study", "guard"], remarks)
     rmtree(folder)
 

@@ -72,7 +72,6 @@ def test_a_guard_in_yaml_says_only_what_is_not_default():
     assert [check.check for check in config.checks] == ["contract", "cost-margin"]
     assert config.checks[0].latency_budget_s == 0.01
     assert build_guard(config, LAYOUT).charge == "nominal"
-    assert GuardConfig.from_yaml("") == GuardConfig()
 
 
 def test_a_users_check_is_read_by_name_and_judges(tmp_path):
@@ -89,16 +88,26 @@ def test_a_users_check_is_read_by_name_and_judges(tmp_path):
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("checks: [{check: oracle}]", r"checks\.0\.check: no check is named 'oracle'; there are .*budget.*twin"),
+        ("checks: [{check: oracle}]", r"checks\.0\.check: no check is named 'oracle'; name one of .*budget.*twin"),
         ("checks: [contract]", r"checks\.0: a check is a mapping"),
         ("checks: [{check: 3}]", r"checks\.0: a check is a mapping"),
         ("checks: [{check: contract}, {check: odd-replicas, most: -1}]", r"checks\.1\.odd-replicas\.most"),
         ("checks: [{check: twin, horizon: 3}]", r"checks\.0\.twin\.horizon: Extra inputs"),
         ("checks: [{check: twin, horizon_s: .inf}]", r"checks\.0\.twin\.horizon_s"),
         ("checks: [{check: novelty, trip_decisions: 300}]", r"checks\.0\.novelty: trip_decisions"),
-        ("checks: 3", r"checks"),
-        ("supervisor: {min_dwell_s: -1}", r"supervisor\.min_dwell_s"),
-        ("charge: real", r"charge"),
+        ("checks: 3", r"checks: a list is needed"),
+        ("checks: {check: contract}", r"checks: a list is needed"),
+        ("supervisor: {min_dwell_s: 30}", r"it lists no checks; add"),
+        ("", r"a guard is a mapping with checks and supervisor, not an empty file"),
+        ("{checks: [], supervisor: {min_dwell_s: -1}}", r"supervisor\.min_dwell_s"),
+        ("{checks: [], charge: real}", r"charge"),
+        ("checks: [{check: cost-margin, field: ttft_s}]", r"checks\.0\.cost-margin\.absolute_margin is missing; add"),
+        (
+            "checks: [{check: contract, latency_budget_s: true}]",
+            r"checks\.0\.contract\.latency_budget_s: a number is needed, not True",
+        ),
+        ("checks:\n - check: contract\n   latency_budget_s: 1\n   latency_budget_s: 2", r"line 4: .* twice; remove"),
+        ("checks: [{check: control-breaker, control: blocks}]", r"top level: .*needs supervisor\.rollout"),
         ("- check: contract", r"a guard is a mapping"),
         ("checks: [\n {check: contract}\n supervisor: {}", r"line 3: no YAML"),
     ],
@@ -106,7 +115,7 @@ def test_a_users_check_is_read_by_name_and_judges(tmp_path):
 def test_errors_name_file_field_and_mend(tmp_path, text, problem):
     path = tmp_path / "guard.yaml"
     path.write_text(text)
-    with pytest.raises(HandrailError, match=rf"guard\.yaml: {problem}.*mend"):
+    with pytest.raises(HandrailError, match=rf"guard\.yaml: (?=.*(mend|remove|add|name one)).*{problem}"):
         load_guard(path)
 
 
@@ -115,6 +124,9 @@ def test_files_that_are_no_guards_are_refused(tmp_path):
         load_guard(tmp_path / "guard.toml")
     with pytest.raises(HandrailError, match=r"none\.yaml: cannot be read"):
         load_guard(tmp_path / "none.yaml")
+    (tmp_path / "guard.json").write_text('{"checks": [], "charge": "none", "charge": "nominal"}')
+    with pytest.raises(HandrailError, match=r"guard\.json: charge stands twice in one object; remove one"):
+        load_guard(tmp_path / "guard.json")
     (tmp_path / "guard.json").write_text("{")
     with pytest.raises(HandrailError, match="no JSON"):
         load_guard(tmp_path / "guard.json")
