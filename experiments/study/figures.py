@@ -65,7 +65,7 @@ def scatter_figure(cells: Sequence[Cell], domain: str) -> bytes:
     low, high = 0.8 * least, LOST * 2
     axes.plot([low, high], [low, high], color=QUIET, lw=0.8, ls="--")
     axes.set(xscale="log", yscale="log", xlim=(low, high))
-    axes.set_xlabel(f"p99 {tail}, policy alone / fallback (lost or failed: {LOST:g})")
+    axes.set_xlabel(f"p99 {tail}, policy alone / fallback\n(lost or failed: {LOST:g})")
     axes.set_ylabel("guarded / fallback")
     axes.set_title(domain)
     axes.legend(frameon=False)

@@ -203,10 +203,14 @@ def _small(found: Mapping[str, Any]) -> list[str]:
     soon = f"headline p99 of {flap['after_switch_items']:,} items soon after a switch: {num(flap['after_switch'])}"
     passes = f"{starvation['violations']} violations in {starvation['runs']} runs"
     added = f"{num(cost['added_us'])} microseconds a decision beyond policy and fallback"
+    proved = []
+    if starvation["runs"]:
+        proved.append(f"- M9: starvation bound: {passes} (most passes {starvation['most_passes']})")
+    if budget["runs"]:
+        proved.append(f"- M9: budget of misses: {budget['violations']} violations in {budget['runs']} runs")
     lines = [
         f"- M8: {num(flap['per_h'])} switches an hour, {most}; {soon} of the fallback's on the same items",
-        f"- M9: starvation bound: {passes} (most passes {starvation['most_passes']})",
-        f"- M9: budget of misses: {budget['violations']} violations in {budget['runs']} runs",
+        *(proved or ["- M9: no run to which a proved bound applies"]),
         f"- M10: {added} (median of {cost['cells']} cells, most {num(cost['most_us'])}; wall clock)",
         f"- M11: {equal} of {len(found['M11'])} repeated runs have the same log hash ({apart} made by two processes)",
     ]

@@ -32,7 +32,7 @@ class PlausibilityCheck:
 
     name = "plausibility"
     stage: Stage = "sensors"
-    cost_us = 6.0
+    cost_us = 10.0
     fault = False
 
     def __init__(self, config: PlausibilityConfig, layout: Layout) -> None:
