@@ -98,12 +98,12 @@ def main() -> None:
         "",
         "One stretch of each trace's test part: 6,000 requests at 0.8 of the fleet's capacity, 2,000 to 3,000 jobs,",
         "20,000 accesses. All columns but the headroom and the last are ratios to the fallback; [what they",
-        "mean](../headroom.md). A headroom is what the best of heuristics, search and lookahead is below the fallback;",
-        "below 5 % a problem is declared not worth learning. *By chance* is what picking the best of as many placebos",
-        "in each window gives. The *share* is the learned policy's own gain over the headroom; it has not seen the",
-        "stretch, and all else has.",
+        "mean](../headroom.md). A headroom is what the best of heuristics, search and lookahead (*ahead*) is below",
+        "the fallback; below 5 % a problem is declared not worth learning. *By chance* is what picking the best of as",
+        "many placebos in each window gives. The *share* is the learned policy's own gain over the headroom; it has",
+        "not seen the stretch, and all else has.",
         "",
-        "| trace | metric | best heuristic | each window's | by chance | searched | lookahead | headroom | learned | share |",
+        "| trace | metric | best heuristic | by window | by chance | searched | ahead | headroom | learned | share |",
         "|---|---|---|--:|--:|--:|--:|---|--:|--:|",
     ]
     lines += [row(n, f["metric"], key, f[key]) for n, f in found.items() if f is not None for key in ("mean", "p99")]
