@@ -9,7 +9,9 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ...traces.errors import HandrailError
 from ..interface import Feedback, OutcomeSignal, Policy
+from .following import Following
 
 
 class Forecast(Protocol):
@@ -17,6 +19,10 @@ class Forecast(Protocol):
 
     def costs(self, actions: Sequence[int], horizon_s: float, futures: int) -> NDArray[np.float64]:
         """Cost charged over ``horizon_s`` seconds, shape (len(actions), futures); a column is one future."""
+        ...
+
+    def costs_of_following(self, action: int, horizon_s: float, futures: int, follow_s: float) -> NDArray[np.float64]:
+        """The same of an action after which the policy goes on deciding for ``follow_s`` seconds, shape (futures,)."""
         ...
 
 
@@ -108,10 +114,12 @@ class Forecaster:
 
     A future is drawn once a decision and used for every action that is asked about: the columns are paired. The stream
     of random numbers of a future depends on seed, decision and future alone, so a forecast does not depend on what was
-    forecast before. After the action the fallback decides. Memory: one redrawn fork a future, for one decision.
+    forecast before. After the action the fallback decides, or the policy does for a while. Memory: one redrawn fork a
+    future, for one decision.
 
     Attributes:
         fallback_state: State of the fallback after its last ``predict``, for one that keeps any.
+        policy_state: The same of the policy.
     """
 
     def __init__(
@@ -121,6 +129,8 @@ class Forecaster:
         fallback: Policy,
         seed: int = 0,
         latency_factor: float = 1.0,
+        policy: Policy | None = None,
+        n_actions: int = 0,
     ) -> None:
         """Bind to a run, before its first decision.
 
@@ -130,8 +140,25 @@ class Forecaster:
             fallback: Who decides after the action.
             seed: Seed of the futures.
             latency_factor: Factor on the twin's latency model.
+            policy: Whose rule can be played; None where only single actions are.
+            n_actions: Number of actions.
+
+        Raises:
+            HandrailError: The policy cannot be copied.
         """
+        if policy is not None:
+            try:
+                copy.deepcopy(policy)
+            except Exception as error:
+                name = getattr(policy, "name", type(policy).__name__)
+                raise HandrailError(
+                    f"a twin with follow_s plays copies of the policy, and {name} cannot be copied "
+                    f"({type(error).__name__}: {error}); set follow_s to 0, or run it without isolation"
+                ) from None
         self.fallback_state: Any = None
+        self.policy_state: Any = None
+        self._policy = policy
+        self._n_actions = n_actions
         self._simulator = simulator
         self._observer = observer
         self._fallback = fallback
@@ -159,6 +186,20 @@ class Forecaster:
                     self._known[key] = self._play(action, horizon_s, future)
                 out[i, future] = self._known[key]
         return out
+
+    def costs_of_following(self, action: int, horizon_s: float, futures: int, follow_s: float) -> NDArray[np.float64]:
+        """Cost over ``horizon_s`` seconds after an action, the policy deciding for ``follow_s`` of them, per future."""
+        return np.array([self._play_following(action, horizon_s, future, follow_s) for future in range(futures)])
+
+    def _play_following(self, action: int, horizon_s: float, future: int, follow_s: float) -> float:
+        assert self._policy is not None
+        fork = self._future(future).fork()
+        policy, fallback = copy.deepcopy(self._policy), copy.deepcopy(self._fallback)
+        latency_s = float(getattr(fallback, "latency_s", 0.0))
+        states = copy.deepcopy(self.policy_state), copy.deepcopy(self.fallback_state)
+        until_s = fork.now_s + follow_s
+        both = Following(policy, states[0], fallback, states[1], until_s, self._n_actions)
+        return play(fork, self._observer.fork(fork), both, action, fork.now_s + horizon_s, latency_s)
 
     def _play(self, action: int, horizon_s: float, future: int) -> float:
         fork = self._future(future).fork()

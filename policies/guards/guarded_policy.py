@@ -94,12 +94,17 @@ class GuardedPolicy:
             simulator: The simulator that asks this policy, with ``fork``, ``advance_until``, ``charged_s`` and
                 ``hidden_model``; read only, through forks.
             observer: Its observer, with ``fork(simulator)``.
+
+        Raises:
+            HandrailError: A check plays the policy's own rule, and the policy cannot be copied.
         """
         asking = [check for check in self.guard.checks if getattr(check, "needs_forecast", False)]
         if not asking:
             return
         seed, factor = getattr(asking[0], "seed", 0), getattr(asking[0], "latency_factor", 1.0)
-        self._forecast = Forecaster(simulator, observer, self.fallback, seed, factor)
+        follows = any(getattr(check, "follows", False) for check in asking)
+        policy = self.policy if follows else None
+        self._forecast = Forecaster(simulator, observer, self.fallback, seed, factor, policy, self._n_actions)
 
     @property
     def watch(self) -> Callable[[Any], None] | None:
@@ -206,6 +211,8 @@ class GuardedPolicy:
         asked = verdict is None
         if verdict is None:
             policy_state = self._ask(context, policy_state, episode_start, deterministic)
+            if self._forecast is not None:
+                self._forecast.policy_state = policy_state
             standing_us = guard.cost_us
             verdict = guard.judge(context)
             if stage is Stage.SHADOW:

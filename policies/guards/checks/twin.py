@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ....envs.common.layout import Layout
 from ..context import CheckContext
@@ -27,6 +27,9 @@ class TwinConfig(CheckModel):
         every: Only every so many-th proposal that differs from the fallback's choice is played; the others get the
             verdict of the last one that was.
         min_gap_s: Least simulated time between two that are played.
+        follow_s: For so long the policy goes on deciding after its proposal before the fallback takes over, in
+            simulated seconds; 0 for the proposal alone. As long as ``min_gap_s`` it is what an accepted proposal lets
+            through.
         latency_factor: Factor on the twin's latency model; other than 1 to see what a wrong model does.
     """
 
@@ -38,7 +41,14 @@ class TwinConfig(CheckModel):
     z: float = Field(default=1.0, ge=0)
     every: int = Field(default=1, ge=1)
     min_gap_s: float = Field(default=0.0, ge=0)
+    follow_s: float = Field(default=0.0, ge=0)
     latency_factor: float = Field(default=1.0, gt=0)
+
+    @model_validator(mode="after")
+    def _the_horizon_holds_it(self) -> Self:
+        if self.follow_s > self.horizon_s:
+            raise ValueError(f"follow_s ({self.follow_s:g}) is beyond horizon_s ({self.horizon_s:g})")
+        return self
 
 
 class TwinCheck:
@@ -46,7 +56,8 @@ class TwinCheck:
 
     With d the difference of the two costs in each of n futures, its mean m and standard error s = sd(d) / sqrt(n), and
     f the fallback's mean cost: veto where ``m - z s > absolute + relative f``. After either action the fallback
-    decides, so what is compared is one decision, not a policy. Proposals equal to the fallback's choice pass unplayed.
+    decides, so what is compared is one decision; with ``follow_s`` the policy goes on deciding after its proposal, so
+    what is compared is its rule for a while against none. Proposals equal to the fallback's choice pass unplayed.
     Those that ``every`` and ``min_gap_s`` leave out pass or not as the last one did that was played: a sample of a bad
     policy's proposals would else hold off no more than that sample. Margins are of one decision: a share of the cost
     over a horizon with hundreds of decisions is more than most of them can do.
@@ -64,6 +75,7 @@ class TwinCheck:
     def __init__(self, config: TwinConfig, layout: Layout) -> None:
         self._config = config
         self.latency_factor = config.latency_factor
+        self.follows = config.follow_s > 0.0
         self._accept = accepted_by(self.name)
         self._stands = self._accept
         self._differing = 0
@@ -86,8 +98,12 @@ class TwinCheck:
 
     def _played(self, context: CheckContext, forecast: Forecast) -> Verdict:
         config = self._config
-        actions = (context.action, context.fallback_action)
-        proposed, fallback = forecast.costs(actions, config.horizon_s, config.futures)
+        if self.follows:
+            (fallback,) = forecast.costs((context.fallback_action,), config.horizon_s, config.futures)
+            proposed = forecast.costs_of_following(context.action, config.horizon_s, config.futures, config.follow_s)
+        else:
+            actions = (context.action, context.fallback_action)
+            proposed, fallback = forecast.costs(actions, config.horizon_s, config.futures)
         excess = proposed - fallback
         if not np.isfinite(excess).all():
             return Verdict("veto", self.name, "twin-cost-not-finite")
