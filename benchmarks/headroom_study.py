@@ -77,7 +77,7 @@ def row(name: str, metric: str, key: str, found: Mapping[str, Any]) -> str:
     learned = "-" if found["learned"] is None else f"{found['learned'] / base:.2f}"
     counts = found["worth_learning"] and found["learned_share"] is not None
     share = f"{found['learned_share']:.0%}" if counts else "-"
-    verdict = f"{found['headroom']:.0%}" + ("" if found["worth_learning"] else ", **not worth learning**")
+    verdict = f"{found['headroom']:.1%}" + ("" if found["worth_learning"] else ", **not worth learning**")
     best = f"{ratios[0]} ({found['best_heuristic_name']})"
     return "| " + " | ".join((f"`{name}`", f"{metric} {key}", best, *ratios[1:], verdict, learned, share)) + " |"
 
