@@ -5,7 +5,8 @@
 The first items of the validation part of each bundled trace, at the default load. The fallback, each policy alone and
 each policy behind the guard replay the same items; the twin's latency model is right, or off by 20 % either way. All
 margins are 0: a proposal is vetoed where its mean forecast cost is above the fallback's at all, and proposals between
-two that are played get the verdict of the last one. The supervisor never opens for vetoes, so that what is seen is the
+two that are played get the verdict of the last one. Where asks are rare, what is played is the policy's rule until the
+next one (``follow_s``), else the proposal alone. The supervisor never opens for vetoes, so that what is seen is the
 twin's own work. The placebo is the fallback with other tie-breaks, where it breaks any.
 
 p99 is of the domain's headline latency over all items, over the fallback's; so is the mean. *Available*: share of the
@@ -54,7 +55,7 @@ TWINS = {
     "cluster": TwinConfig(
         horizon_s=4 * 3600.0, futures=2, min_gap_s=3600.0, follow_s=3600.0, relative_margin=0.0, z=0.0
     ),
-    "prefetch": TwinConfig(horizon_s=5.0, futures=1, relative_margin=0.0, z=0.0),
+    "prefetch": TwinConfig(horizon_s=5.0, futures=4, relative_margin=0.0, z=0.0),
 }
 PATIENT = SupervisorConfig(veto_share_limit=1.0)
 HEADER = ("policy", "latency model", "p99", "mean", "alone p99", "alone mean", "available", "asks", "ms an ask")
@@ -165,6 +166,7 @@ def section(name: str, runs: dict[Job, Run]) -> str:
     text = f"## {name}\n\n{base.items:,} items, {base.decisions:,} decisions of the fallback, whose {quantity} has p99 "
     text += f"{base.p99:.4g} and mean {base.mean:.4g} (the placebo's over these {placebo.p99 / base.p99:.3f} and "
     rare = f"at most one ask in {twin.min_gap_s:g} s" if twin.min_gap_s else "asked wherever the two differ"
+    rare += f", the policy followed for {twin.follow_s:g} s" if twin.follow_s else ", the proposal alone"
     text += f"{placebo.mean / base.mean:.3f}). Futures: {twin.futures} of {twin.horizon_s:g} s, {rare}.\n\n"
     text += f"| {' | '.join(HEADER)} |\n|---|{'--:|' * (len(HEADER) - 1)}\n"
     for policy in POLICIES:
