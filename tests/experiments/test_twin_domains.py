@@ -51,11 +51,13 @@ def run(prepared: Prepared, items: int, policy: str, twin: TwinConfig) -> tuple[
     return replay(system, prepared.trace.head(items), build, prepared.scenario.objective), made[0]
 
 
+@pytest.mark.parametrize("followed", [0.0, 0.5])
 @pytest.mark.parametrize("name", SETTINGS)
-def test_a_guard_plays_a_domains_simulator_forward_and_the_run_ends_and_repeats(name: str):
+def test_a_guard_plays_a_domains_simulator_forward_and_the_run_ends_and_repeats(name: str, followed: float):
     prepared = prepared_for(name)
     items, settings = SETTINGS[name]
-    twin = TwinConfig(futures=2, relative_margin=0.0, z=0.0, **settings)
+    follow_s = followed * settings["horizon_s"]
+    twin = TwinConfig(futures=2, relative_margin=0.0, z=0.0, follow_s=follow_s, **settings)
     done, guarded = run(prepared, items, "sabotage:random", twin)
     assert done.failure is None
     assert len(prepared.domain.headline(done.results)) == items
@@ -66,11 +68,12 @@ def test_a_guard_plays_a_domains_simulator_forward_and_the_run_ends_and_repeats(
     assert run(prepared, items, "sabotage:random", twin)[1].recorder.log_hash() == guarded.recorder.log_hash()
 
 
+@pytest.mark.parametrize("followed", [0.0, 0.5])
 @pytest.mark.parametrize("name", SETTINGS)
-def test_forecasts_leave_the_run_as_it_is(name: str):
+def test_forecasts_leave_the_run_as_it_is(name: str, followed: float):
     prepared = prepared_for(name)
     items, settings = SETTINGS[name]
-    lenient = TwinConfig(futures=1, absolute_margin=1e12, **settings)
+    lenient = TwinConfig(futures=1, absolute_margin=1e12, follow_s=followed * settings["horizon_s"], **settings)
     done, guarded = run(prepared, items, "sabotage:random", lenient)
     assert guarded.availability == 1.0
     seed = prepared.scenario.seed
