@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..common.arrays import check_factor, checked_names, compact_names, feed, freeze_state, frozen, refuse
-from ..common.columns import MAX_STAMP_S
+from ..common.arrays import checked_names, compact_names, feed, frozen, refuse
+from ..common.timed_rows import TimedRows
 from ..errors import TraceError
 from . import transforms
 
@@ -26,8 +26,8 @@ BACKINGS = ("all", "seen")
 MAX_OBJECT_BYTES = 2**50
 
 
-@dataclass(frozen=True, eq=False)
-class AccessTrace:
+@dataclass(frozen=True, eq=False, repr=False)
+class AccessTrace(TimedRows):
     """Demand accesses in order of time (ties in the order of the file), one array per column, of length n, read-only.
 
     Attributes:
@@ -45,6 +45,8 @@ class AccessTrace:
     Raises:
         TraceError: A column of wrong shape or with a value out of its range.
     """
+
+    ITEMS: ClassVar[str] = "accesses"
 
     arrival_s: Floats
     key: Ints
@@ -65,11 +67,7 @@ class AccessTrace:
             self._set("is_write", _frozen_flags(self.is_write, n))
         if self.tenant is not None:
             self._set("tenant", frozen(self.tenant, np.int64, "tenant", n))
-        arrival_s = self.arrival_s
-        refuse(~np.isfinite(arrival_s), "arrival_s", "is not a finite number")
-        refuse(arrival_s < 0, "arrival_s", "is negative")
-        refuse(arrival_s > MAX_STAMP_S, "arrival_s", "is too large for seconds")
-        refuse(np.concatenate(([False], np.diff(arrival_s) < 0))[:n], "arrival_s", "goes back in time")
+        self._check_times()
         refuse(self.key < 0, "key", "is negative")
         refuse(self.size_bytes < 1, "size_bytes", "is below 1")
         refuse(self.size_bytes > MAX_OBJECT_BYTES, "size_bytes", f"is above {MAX_OBJECT_BYTES:,}")
@@ -77,35 +75,6 @@ class AccessTrace:
         if self.backing not in BACKINGS:
             raise TraceError(f"trace: backing must be all or seen, got {self.backing!r}")
         self._set("notes", dict(self.notes))
-
-    def _set(self, attribute: str, value: object) -> None:
-        object.__setattr__(self, attribute, value)
-
-    def __len__(self) -> int:
-        return len(self.arrival_s)
-
-    def __repr__(self) -> str:
-        return f"AccessTrace({self.name!r}, {len(self):,} accesses, {self.duration_s:,.0f} s)"
-
-    def __copy__(self) -> AccessTrace:
-        return self
-
-    def __deepcopy__(self, memo: object) -> AccessTrace:
-        return self  # immutable, so a fork of a simulation shares it
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        freeze_state(state)
-
-    @property
-    def duration_s(self) -> float:
-        """Seconds from the first access to the last; 0 for an empty trace."""
-        return float(self.arrival_s[-1] - self.arrival_s[0]) if len(self) else 0.0
-
-    @property
-    def origin_s(self) -> float:
-        """What to add to ``arrival_s`` for the time as the file has it (0 where its stamps are dates)."""
-        return float(self.notes.get("origin_s", 0.0))
 
     @property
     def n_tenants(self) -> int:
@@ -151,11 +120,6 @@ class AccessTrace:
             feed(digest, f"tenant {json.dumps(names)}", codes)
         return digest.hexdigest()
 
-    def replace(self, **changes: Any) -> AccessTrace:
-        """A copy with some attributes changed."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return AccessTrace(**{**values, **changes})
-
     def take(self, rows: Ints, arrival_s: Floats | None = None) -> AccessTrace:
         """The given rows (indices, in the order wanted), with new arrival times where given (shape of ``rows``)."""
         changes: dict[str, Any] = {"arrival_s": self.arrival_s[rows] if arrival_s is None else arrival_s}
@@ -164,59 +128,6 @@ class AccessTrace:
             if array is not None:
                 changes[column] = _locked(array[rows])  # nobody else has it, so it need not be copied
         return self.replace(**changes)
-
-    def select(self, mask: NDArray[np.bool_] | Sequence[bool]) -> AccessTrace:
-        """The accesses where ``mask`` (bool, shape (n,)) is true; arrival times stay."""
-        mask = np.asarray(mask)
-        if mask.dtype != np.bool_ or mask.shape != (len(self),):
-            raise TraceError(f"select needs a bool mask of shape ({len(self)},), got {mask.dtype} {mask.shape}")
-        return self.take(np.flatnonzero(mask))
-
-    def head(self, n: int) -> AccessTrace:
-        """The first ``n`` accesses (all where there are fewer)."""
-        if n < 0:
-            raise TraceError(f"head needs a count of 0 or more, got {n}")
-        return self.take(np.arange(min(n, len(self))))
-
-    def rows(self, start: int, length: int) -> AccessTrace:
-        """``length`` accesses from row ``start`` (0-based) on, re-based so that the first of them arrives at 0.
-
-        Raises:
-            TraceError: The trace has no such rows.
-        """
-        if not (start >= 0 and length >= 1 and start + length <= len(self)):
-            raise TraceError(
-                f"{self.name}: rows {start} to {start + length - 1} are not all there; it has {len(self):,} accesses"
-            )
-        chosen = np.arange(start, start + length)
-        return self._rebased(chosen, float(self.arrival_s[start]))
-
-    def window(self, start_s: float, end_s: float) -> AccessTrace:
-        """Accesses with ``start_s <= arrival_s < end_s``, re-based so that ``start_s`` becomes time 0.
-
-        Raises:
-            TraceError: Unless ``0 <= start_s < end_s`` (``end_s`` may be infinite).
-        """
-        if not (0 <= start_s < end_s):
-            raise TraceError(f"a window needs 0 <= start < end in seconds, got {start_s}:{end_s}")
-        first, last = np.searchsorted(self.arrival_s, [start_s, end_s], side="left")
-        return self._rebased(np.arange(first, last), start_s)
-
-    def _rebased(self, rows: Ints, start_s: float) -> AccessTrace:
-        notes = {**self.notes, "origin_s": self.origin_s + start_s}
-        return self.take(rows, self.arrival_s[rows] - start_s).replace(notes=notes)
-
-    def scale_rate(self, factor: float) -> AccessTrace:
-        """Compress time by ``factor`` (2.0: twice the rate)."""
-        check_factor(factor)
-        notes = {**self.notes, "origin_s": self.origin_s / factor}
-        return self.take(np.arange(len(self)), self.arrival_s / factor).replace(notes=notes)
-
-    def thin(self, p: float, seed: int) -> AccessTrace:
-        """Keep each access with probability ``p`` in (0, 1]. Runs of neighbouring ids get gaps by that."""
-        if not 0 < p <= 1:
-            raise TraceError(f"thin keeps a share in (0, 1] of the accesses, got {p}")
-        return self.select(np.random.default_rng(seed).random(len(self)) < p)
 
     def superpose(self, k: int, seed: int) -> AccessTrace:
         """Merge ``k`` copies of this trace, each but the first shifted circularly in time by a seeded offset.

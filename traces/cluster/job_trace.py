@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..common.arrays import check_factor, checked_names, compact_names, feed, freeze_state, frozen, refuse
+from ..common.arrays import checked_names, compact_names, feed, frozen, refuse
 from ..common.columns import MAX_STAMP_S
+from ..common.timed_rows import TimedRows
 from ..errors import TraceError
 from . import transforms
 
@@ -29,8 +30,8 @@ REQUIRED_INTS = ("tasks", "gpu_milli", "cpu_milli", "memory_mib")
 OPTIONAL_INTS = ("gpu_types", "tenant", "user", "priority")
 
 
-@dataclass(frozen=True, eq=False)
-class JobTrace:
+@dataclass(frozen=True, eq=False, repr=False)
+class JobTrace(TimedRows):
     """Jobs in order of arrival, one array per column, all of length n and read-only.
 
     A job is a gang of ``tasks`` equal tasks that start together; ``gpu_milli``, ``cpu_milli`` and ``memory_mib`` are
@@ -57,6 +58,8 @@ class JobTrace:
     Raises:
         TraceError: A column of wrong shape or with a value out of its range.
     """
+
+    ITEMS: ClassVar[str] = "jobs"
 
     arrival_s: Floats
     run_s: Floats
@@ -88,6 +91,7 @@ class JobTrace:
         if self.deadline_s is not None:
             self._set("deadline_s", frozen(self.deadline_s, np.float64, "deadline_s", n))
         self._check_times()
+        self._check_durations()
         self._check_demands()
         self._set("tenant_names", checked_names("tenant", self.tenant, self.tenant_names))
         self._check_gpu_types()
@@ -97,15 +101,7 @@ class JobTrace:
             raise TraceError(f"trace: processors must be at least 1, got {self.processors}")
         self._set("notes", dict(self.notes))
 
-    def _set(self, attribute: str, value: object) -> None:
-        object.__setattr__(self, attribute, value)
-
-    def _check_times(self) -> None:
-        arrival_s = self.arrival_s
-        refuse(~np.isfinite(arrival_s), "arrival_s", "is not a finite number")
-        refuse(arrival_s < 0, "arrival_s", "is negative")
-        refuse(arrival_s > MAX_STAMP_S, "arrival_s", "is too large for seconds")
-        refuse(np.concatenate(([False], np.diff(arrival_s) < 0))[: len(arrival_s)], "arrival_s", "goes back in time")
+    def _check_durations(self) -> None:
         refuse(~(self.run_s > 0), "run_s", "is not above 0")
         refuse((self.run_s > MAX_STAMP_S) & np.isfinite(self.run_s), "run_s", "is too large for seconds")
         estimate_s = self.estimate_s
@@ -137,32 +133,6 @@ class JobTrace:
             raise TraceError("trace: gpu_type_names must be neither empty nor hold control characters or '|'")
         refuse((self.gpu_types < 0) | (self.gpu_types >= 1 << len(names)), "gpu_types", "has bits without a name")
 
-    def __len__(self) -> int:
-        return len(self.arrival_s)
-
-    def __repr__(self) -> str:
-        return f"JobTrace({self.name!r}, {len(self):,} jobs, {self.duration_s:,.0f} s)"
-
-    def __copy__(self) -> JobTrace:
-        return self
-
-    def __deepcopy__(self, memo: object) -> JobTrace:
-        return self  # immutable, so a fork of a simulation shares it
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        freeze_state(state)
-
-    @property
-    def duration_s(self) -> float:
-        """Seconds from the first arrival to the last; 0 for an empty trace."""
-        return float(self.arrival_s[-1] - self.arrival_s[0]) if len(self) else 0.0
-
-    @property
-    def origin_s(self) -> float:
-        """What to add to ``arrival_s`` for the submit time as the file has it (0 where its stamps are dates)."""
-        return float(self.notes.get("origin_s", 0.0))
-
     @cached_property
     def size(self) -> Floats:
         """What each job holds while it runs, shape (n,): its GPUs, or its processors where it asks for no GPU."""
@@ -193,11 +163,6 @@ class JobTrace:
             feed(digest, f"gpu types {json.dumps(names)}", masks)
         return digest.hexdigest()
 
-    def replace(self, **changes: Any) -> JobTrace:
-        """A copy with some attributes changed."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return JobTrace(**{**values, **changes})
-
     def take(self, rows: Ints, arrival_s: Floats | None = None) -> JobTrace:
         """The given rows (indices, in the order wanted), with new arrival times where given (shape of ``rows``).
 
@@ -212,59 +177,6 @@ class JobTrace:
         if self.deadline_s is not None:
             changes["deadline_s"] = self.deadline_s[rows] + (changes["arrival_s"] - self.arrival_s[rows])
         return self.replace(**changes)
-
-    def select(self, mask: NDArray[np.bool_] | Sequence[bool]) -> JobTrace:
-        """The jobs where ``mask`` (bool, shape (n,)) is true; arrival times stay."""
-        mask = np.asarray(mask)
-        if mask.dtype != np.bool_ or mask.shape != (len(self),):
-            raise TraceError(f"select needs a bool mask of shape ({len(self)},), got {mask.dtype} {mask.shape}")
-        return self.take(np.flatnonzero(mask))
-
-    def head(self, n: int) -> JobTrace:
-        """The first ``n`` jobs (all where there are fewer)."""
-        if n < 0:
-            raise TraceError(f"head needs a count of 0 or more, got {n}")
-        return self.take(np.arange(min(n, len(self))))
-
-    def rows(self, start: int, length: int) -> JobTrace:
-        """``length`` jobs from row ``start`` (0-based) on, re-based so that the first of them arrives at 0.
-
-        Raises:
-            TraceError: The trace has no such rows.
-        """
-        if not (start >= 0 and length >= 1 and start + length <= len(self)):
-            raise TraceError(
-                f"{self.name}: rows {start} to {start + length - 1} are not all there; it has {len(self):,} jobs"
-            )
-        chosen = np.arange(start, start + length)
-        return self._rebased(chosen, float(self.arrival_s[start]))
-
-    def window(self, start_s: float, end_s: float) -> JobTrace:
-        """Jobs with ``start_s <= arrival_s < end_s``, re-based so that ``start_s`` becomes time 0.
-
-        Raises:
-            TraceError: Unless ``0 <= start_s < end_s`` (``end_s`` may be infinite).
-        """
-        if not (0 <= start_s < end_s):
-            raise TraceError(f"a window needs 0 <= start < end in seconds, got {start_s}:{end_s}")
-        first, last = np.searchsorted(self.arrival_s, [start_s, end_s], side="left")
-        return self._rebased(np.arange(first, last), start_s)
-
-    def _rebased(self, rows: Ints, start_s: float) -> JobTrace:
-        notes = {**self.notes, "origin_s": self.origin_s + start_s}
-        return self.take(rows, self.arrival_s[rows] - start_s).replace(notes=notes)
-
-    def scale_rate(self, factor: float) -> JobTrace:
-        """Compress time by ``factor`` (2.0: twice the rate); run times, and the time to a deadline, stay."""
-        check_factor(factor)
-        notes = {**self.notes, "origin_s": self.origin_s / factor}
-        return self.take(np.arange(len(self)), self.arrival_s / factor).replace(notes=notes)
-
-    def thin(self, p: float, seed: int) -> JobTrace:
-        """Keep each job with probability ``p`` in (0, 1]."""
-        if not 0 < p <= 1:
-            raise TraceError(f"thin keeps a share in (0, 1] of the jobs, got {p}")
-        return self.select(np.random.default_rng(seed).random(len(self)) < p)
 
     def superpose(self, k: int, seed: int) -> JobTrace:
         """Merge ``k`` copies of this trace, each but the first shifted circularly in time by a seeded offset.

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..common.arrays import check_factor, checked_names, compact_names, feed, freeze_state, frozen, refuse
-from ..common.columns import MAX_STAMP_S
+from ..common.arrays import check_factor, checked_names, compact_names, feed, frozen, refuse
+from ..common.timed_rows import TimedRows
 from ..errors import TraceError
 from . import transforms
 
@@ -23,8 +23,8 @@ Floats = NDArray[np.float64]
 MAX_TOKENS = 10**9  # no request is that long: a larger number is a wrong column
 
 
-@dataclass(frozen=True, eq=False)
-class RequestTrace:
+@dataclass(frozen=True, eq=False, repr=False)
+class RequestTrace(TimedRows):
     """Requests in order of arrival, one array per column, all of length n and read-only.
 
     Attributes:
@@ -45,6 +45,8 @@ class RequestTrace:
     Raises:
         TraceError: A column of wrong shape or with a value out of its range.
     """
+
+    ITEMS: ClassVar[str] = "requests"
 
     arrival_s: Floats
     prompt_tokens: Ints
@@ -75,15 +77,8 @@ class RequestTrace:
         self._check_prefix_blocks(n)
         self._set("notes", dict(self.notes))
 
-    def _set(self, attribute: str, value: object) -> None:
-        object.__setattr__(self, attribute, value)
-
     def _check_ranges(self) -> None:
-        arrival_s = self.arrival_s
-        refuse(~np.isfinite(arrival_s), "arrival_s", "is not a finite number")
-        refuse(arrival_s < 0, "arrival_s", "is negative")
-        refuse(arrival_s > MAX_STAMP_S, "arrival_s", "is too large for seconds")
-        refuse(np.concatenate(([False], np.diff(arrival_s) < 0))[: len(arrival_s)], "arrival_s", "goes back in time")
+        self._check_times()
         refuse(self.prompt_tokens < 1, "prompt_tokens", "is below 1")
         refuse(self.output_tokens < 0, "output_tokens", "is negative")
         for column in ("prompt_tokens", "output_tokens"):
@@ -106,27 +101,6 @@ class RequestTrace:
         refuse(ids < 0, "prefix_blocks ids", "is negative")
         self._set("prefix_blocks", (offsets, ids))
 
-    def __len__(self) -> int:
-        return len(self.arrival_s)
-
-    def __repr__(self) -> str:
-        return f"RequestTrace({self.name!r}, {len(self):,} requests, {self.duration_s:,.0f} s)"
-
-    def __copy__(self) -> RequestTrace:
-        return self
-
-    def __deepcopy__(self, memo: object) -> RequestTrace:
-        return self  # immutable, so a fork of a simulation shares it
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        freeze_state(state)
-
-    @property
-    def duration_s(self) -> float:
-        """Seconds from the first arrival to the last; 0 for an empty trace."""
-        return float(self.arrival_s[-1] - self.arrival_s[0]) if len(self) else 0.0
-
     @cached_property
     def content_hash(self) -> str:
         """SHA-256 (hex) of the columns; name, notes and the numbering of tenant and model names play no part."""
@@ -145,11 +119,6 @@ class RequestTrace:
             feed(digest, "prefix ids", self.prefix_blocks[1])
         return digest.hexdigest()
 
-    def replace(self, **changes: Any) -> RequestTrace:
-        """A copy with some attributes changed."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return RequestTrace(**{**values, **changes})
-
     def take(self, rows: Ints, arrival_s: Floats | None = None) -> RequestTrace:
         """The given rows (indices, in the order wanted), with new arrival times where given (shape of ``rows``)."""
         changes: dict[str, Any] = {"arrival_s": self.arrival_s[rows] if arrival_s is None else arrival_s}
@@ -162,29 +131,8 @@ class RequestTrace:
             changes["prefix_blocks"] = transforms.take_ragged(*self.prefix_blocks, rows)
         return self.replace(**changes)
 
-    def select(self, mask: NDArray[np.bool_] | Sequence[bool]) -> RequestTrace:
-        """The requests where ``mask`` (bool, shape (n,)) is true; arrival times stay."""
-        mask = np.asarray(mask)
-        if mask.dtype != np.bool_ or mask.shape != (len(self),):
-            raise TraceError(f"select needs a bool mask of shape ({len(self)},), got {mask.dtype} {mask.shape}")
-        return self.take(np.flatnonzero(mask))
-
-    def head(self, n: int) -> RequestTrace:
-        """The first ``n`` requests (all where there are fewer)."""
-        if n < 0:
-            raise TraceError(f"head needs a count of 0 or more, got {n}")
-        return self.take(np.arange(min(n, len(self))))
-
-    def window(self, start_s: float, end_s: float) -> RequestTrace:
-        """Requests with ``start_s <= arrival_s < end_s``, re-based so that ``start_s`` becomes time 0.
-
-        Raises:
-            TraceError: Unless ``0 <= start_s < end_s`` (``end_s`` may be infinite).
-        """
-        if not (0 <= start_s < end_s):
-            raise TraceError(f"a window needs 0 <= start < end in seconds, got {start_s}:{end_s}")
-        first, last = np.searchsorted(self.arrival_s, [start_s, end_s], side="left")
-        return self.take(np.arange(first, last), self.arrival_s[first:last] - start_s)
+    def _rebased(self, rows: Ints, start_s: float) -> RequestTrace:
+        return self.take(rows, self.arrival_s[rows] - start_s)
 
     def scale_rate(self, factor: float) -> RequestTrace:
         """Compress time by ``factor`` (2.0: twice the rate); think times stay.
