@@ -79,9 +79,18 @@ def rerun_of(record: RunRecord, trace: Any, policy: str, say: Any = lambda _: No
         say: Told in a few words what takes time.
 
     Raises:
-        HandrailError: Trace or policy is another one.
+        HandrailError: Trace or policy is another one, or something went wrong in the run that no replay repeats.
     """
     content = record.content
+    if "stress" in content:
+        raise HandrailError(
+            f"{record.folder}: was made under stress {content['stress']['name']}, which an audit cannot replay; "
+            "audit a run without --stress"
+        )
+    if "isolation" in content:
+        raise HandrailError(
+            f"{record.folder}: was made under --isolate, whose time-outs no replay can repeat; audit a run without it"
+        )
     wanted = content["trace"]["sha256"]
     if trace.content_hash != wanted:
         raise HandrailError(

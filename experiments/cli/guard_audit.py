@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Annotated, Any
@@ -48,6 +49,8 @@ def audit(
     """
     from ...traces.errors import HandrailError
 
+    if not math.isfinite(margin):
+        raise HandrailError(f"--margin {margin} is no share of a cost; give a finite number, such as 0.05")
     if horizon is not None and not 0.0 < horizon < float("inf"):
         raise HandrailError(f"--horizon {horizon} is no time to play onward; give a positive number of seconds")
     from ..audit import AuditOptions, audit_run, read_run
@@ -73,7 +76,7 @@ def audit(
             swept = sweep_margins(rerun, workers=min(workers, os.cpu_count() or 1), on_progress=told.progress)
             points = [point.to_json() for point in swept]
     domain = domain_named(rerun.prepared.scenario.domain)
-    content = {"run": record.content["trace"], **report.summary, "frontier": points}
+    content = {"run": record.content["trace"], "domain": domain.name, **report.summary, "frontier": points}
     folder = out if out is not None else run
     figure = draw_audit(report.summary, points, f"audit of {rerun.policy} on {loaded.name}", domain.report)
     try:

@@ -64,6 +64,8 @@ def guard(
     if only is not None and only not in chosen.domains:
         raise HandrailError(f"--only {only!r}: the study has {', '.join(chosen.domains)}")
     folder = out if out is not None else Path("runs") / f"guard-study-{chosen.name}"
+    if report_only and not folder.is_dir():
+        raise HandrailError(f"--report-only: there is no study folder {folder}; name it with --out")
     check_folder(folder)
     kept, remarks = available(chosen, data_folder(data), only)
     told = _Line(quiet or json)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from ...policies.guards.plain_data import RepeatedKey, read_yaml
 from ...traces.errors import HandrailError
 from .. import configs
 from ..domains import domain_named
 
 DomainName = Literal["llm", "cluster", "prefetch"]
 Role = Literal["clean", "shift", "system", "sensor", "policy", "adversary", "proof"]
+Positive = Annotated[float, Field(gt=0)]
 CLEAN = "none"
 """Text of the stress that changes nothing."""
 
@@ -23,7 +26,7 @@ CLEAN = "none"
 class StudyModel(BaseModel):
     """Base of all parts."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Replicates(StudyModel):
@@ -69,6 +72,10 @@ class TraceSpec(StudyModel):
     def _rows_come_in_pairs(self) -> Self:
         if (self.rows is None) != (self.validation_rows is None):
             raise ValueError("rows and validation_rows go together")
+        for name in ("rows", "validation_rows"):
+            given = getattr(self, name)
+            if given is not None and not 0 <= given[0] < (math.inf if given[1] is None else given[1]):
+                raise ValueError(f"{name} needs 0 <= first < last, got {list(given)}")
         return self
 
 
@@ -90,10 +97,10 @@ class Block(StudyModel):
 
     name: str
     role: Role
-    traces: tuple[str, ...]
-    loads: tuple[float | None, ...] = (None,)
-    stresses: tuple[str, ...] = (CLEAN,)
-    policies: tuple[str, ...]
+    traces: tuple[str, ...] = Field(min_length=1)
+    loads: tuple[Positive | None, ...] = Field(default=(None,), min_length=1)
+    stresses: tuple[str, ...] = Field(default=(CLEAN,), min_length=1)
+    policies: tuple[str, ...] = Field(min_length=1)
     replicates: int | None = Field(default=None, ge=1)
     nulls: bool = False
     placebos: int = Field(default=1, ge=0)
@@ -111,9 +118,9 @@ class Frontier(StudyModel):
     """
 
     trace: str
-    load: float | None = None
-    policies: tuple[str, ...]
-    factors: tuple[float, ...] = (0.5, 1.0, 2.0)
+    load: Positive | None = None
+    policies: tuple[str, ...] = Field(min_length=1)
+    factors: tuple[Annotated[float, Field(ge=0)], ...] = Field(default=(0.5, 1.0, 2.0), min_length=1)
 
 
 class DomainStudy(StudyModel):
@@ -132,7 +139,7 @@ class DomainStudy(StudyModel):
     """
 
     traces: Mapping[str, TraceSpec]
-    blocks: tuple[Block, ...]
+    blocks: tuple[Block, ...] = Field(min_length=1)
     learned: tuple[str, ...] = ("bundled",)
     guard: str | None = None
     frontier: Frontier | None = None
@@ -151,7 +158,17 @@ class DomainStudy(StudyModel):
         names = [block.name for block in self.blocks]
         if len(set(names)) != len(names):
             raise ValueError("two blocks have the same name")
+        unseen = sorted(set(self.learned) - {policy for block in self.blocks for policy in block.policies})
+        if unseen:
+            raise ValueError(f"learned names {', '.join(unseen)}, which no block has among its policies")
         return self
+
+    @field_validator("guard")
+    @classmethod
+    def _guard_is_there(cls, value: str | None) -> str | None:
+        if value is not None and not Path(value).is_file():
+            raise ValueError(f"there is no file {value}, looked for from {Path.cwd()}")
+        return value
 
 
 class Bar(StudyModel):
@@ -166,12 +183,12 @@ class Bar(StudyModel):
         contained: Most that the tail may be of the fallback's from the detection of a fault on.
     """
 
-    pooled: float = 1.02
-    cell: float = 1.05
-    gain: float = 0.90
-    harmful: float = 1.5
-    harmful_share: float = 0.2
-    contained: float = 1.10
+    pooled: Positive = 1.02
+    cell: Positive = 1.05
+    gain: Positive = 0.90
+    harmful: Positive = 1.5
+    harmful_share: float = Field(default=0.2, ge=0, le=1)
+    contained: Positive = 1.10
 
 
 class StudyConfig(StudyModel):
@@ -188,15 +205,15 @@ class StudyConfig(StudyModel):
         domains: The matrix by domain.
     """
 
-    name: str
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     seed: int = Field(default=0, ge=0)
     split: Literal["test", "validation"] = "test"
-    min_p99_items: int = 5_000
-    min_p999_items: int = 50_000
+    min_p99_items: int = Field(default=5_000, ge=1)
+    min_p999_items: int = Field(default=50_000, ge=1)
     blocks_of_time: int = Field(default=48, ge=4, le=250)
     resamples: int = Field(default=1_000, ge=100)
     bar: Bar = Bar()
-    domains: Mapping[DomainName, DomainStudy]
+    domains: Mapping[DomainName, DomainStudy] = Field(min_length=1)
 
     @classmethod
     def from_yaml(cls, text: str, source: str) -> Self:
@@ -206,7 +223,9 @@ class StudyConfig(StudyModel):
             HandrailError: It is no YAML, or a field is wrong.
         """
         try:
-            config = cls.model_validate(yaml.safe_load(text))
+            config = cls.model_validate(read_yaml(text))
+        except RepeatedKey as error:
+            raise HandrailError(f"{source}: {error}; remove one") from None
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             line = f" in line {mark.line + 1}" if mark is not None else ""
@@ -215,7 +234,7 @@ class StudyConfig(StudyModel):
             first = error.errors(include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"]) or "top level"
             message = first["msg"].removeprefix("Value error, ")
-            raise HandrailError(f"{source}: {where}: {message}; mend or remove that field") from None
+            raise HandrailError(f"{source}: {where}: {message}; mend that field") from None
         for domain_name, study in config.domains.items():
             for name, spec in study.traces.items():
                 _check_scenario(domain_name, spec.scenario, f"{source}: domains.{domain_name}.traces.{name}.scenario")

@@ -23,6 +23,7 @@ from .frontier import determinism, frontier, overhead
 from .measure import tail_names
 from .replays import Bench
 from .report import report_text
+from .runner import RUNS_FOLDER, SOURCES_FILE
 from .store import key_of
 
 Say = Callable[[str], None]
@@ -37,10 +38,9 @@ def check_folder(out: Path) -> None:
     Raises:
         HandrailError: It does, or cannot be written to.
     """
-    marker = out / "study.json"
     if out.exists() and not out.is_dir():
         raise HandrailError(f"--out {out}: a file of that name is in the way; choose another folder")
-    if out.is_dir() and any(out.iterdir()) and not marker.exists() and not (out / "runs").is_dir():
+    if out.is_dir() and {path.name for path in out.iterdir()} - {AUDITS_FOLDER} and not _is_study(out):
         raise HandrailError(f"--out {out}: the folder holds something else than a study; choose another")
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -48,6 +48,16 @@ def check_folder(out: Path) -> None:
             pass
     except OSError as error:
         raise HandrailError(f"--out {out}: cannot be written ({error.strerror}); choose another folder") from None
+
+
+def _is_study(folder: Path) -> bool:
+    if (folder / RUNS_FOLDER / SOURCES_FILE).is_file():
+        return True
+    try:
+        content = json.loads((folder / "study.json").read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and content.get(MARKER_KEY) == MARKER
 
 
 def evaluate_study(
@@ -171,19 +181,28 @@ def _audits(folder: Path, domain: str) -> list[dict[str, Any]]:
         HandrailError: A file there is no audit.
     """
     rows = []
-    for path in sorted(folder.glob(f"{domain}-*.json")):
+    for path in sorted(folder.glob("*.json")):
+        of, dash, _ = path.stem.partition("-")
+        if not dash or of not in ("llm", "cluster", "prefetch"):
+            raise HandrailError(f"{path}: whose audit is this? Name it llm-, cluster- or prefetch-SOMETHING.json")
+        if of != domain:
+            continue
         try:
             audit = json.loads(path.read_text(encoding="utf-8"))
-            rows.append(
-                {"name": path.stem, "decisions": audit["decisions"]}
-                | {name: _share(audit[name]) for name in ("precision", "recall")}
-            )
+            made_of, decisions = audit["domain"], int(audit["decisions"])
+            shares = {name: _share(audit[name]) for name in ("precision", "recall")}
         except (OSError, ValueError, KeyError, TypeError):
             raise HandrailError(
                 f"{path}: no audit with precision and recall; make it with handrail guard audit"
             ) from None
+        if made_of != domain:
+            raise HandrailError(f"{path}: is an audit of domain {made_of}; name it {made_of}-SOMETHING.json")
+        rows.append({"name": path.stem, "decisions": decisions, **shares})
     return rows
 
 
-def _share(found: dict[str, Any]) -> dict[str, Any] | None:
-    return None if found["value"] is None else {"estimate": found["value"], "low": found["low"], "high": found["high"]}
+def _share(found: dict[str, Any]) -> dict[str, float | None] | None:
+    if found["value"] is None:
+        return None
+    ends = {"estimate": found["value"], "low": found["low"], "high": found["high"]}
+    return {end: None if value is None else float(value) for end, value in ends.items()}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from ...traces import load_access_trace, load_job_trace, load_trace
 from ...traces.errors import HandrailError
@@ -35,8 +36,13 @@ def data_folder(given: Path | None) -> Path:
 
 def missing_files(domain: str, spec: TraceSpec, data: Path) -> list[str]:
     """Files of a trace that are not there; a name without a folder is a bundled trace."""
-    wanted = list(MIX_PARTS.values()) if spec.file == MIX else [spec.file] if "/" in spec.file else []
+    wanted = list(MIX_PARTS.values()) if spec.file == MIX else [spec.file] if _is_path(spec.file) else []
     return [path for path in wanted if not (data / path).is_file()]
+
+
+def _is_path(file: str) -> bool:
+    """Names of bundled traces and of the mix have neither folder nor suffix."""
+    return "/" in file or bool(Path(file).suffix)
 
 
 @lru_cache(maxsize=6)
@@ -53,7 +59,7 @@ def read_whole(domain: str, file: str, data: Path, exact_estimates: bool, seed: 
     Raises:
         HandrailError: It is not there, or cannot be read.
     """
-    path = data / file if "/" in file else file
+    path = data / file if _is_path(file) else file
     trace = READERS[domain](path, seed=seed) if domain == "prefetch" else READERS[domain](path)
     return trace.replace(estimate_s=np.array(trace.run_s)) if exact_estimates else trace
 
@@ -106,7 +112,12 @@ def realise(
     domain.check(scenario)
     system = domain.system(scenario, whole)
     if spec.system:
-        system = type(system).model_validate({**system.model_dump(), **spec.system})
+        try:
+            system = type(system).model_validate({**system.model_dump(), **spec.system})
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(map(str, first["loc"]))
+            raise HandrailError(f"traces: {spec.file}: system.{where}: {first['msg']}; mend it") from None
     domain.check_part(part)
     loaded, change = domain.bring_to_load(part, system, scenario, lambda _: None)
     cut = _stretch(loaded, spec, replicate)

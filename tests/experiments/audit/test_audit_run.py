@@ -55,6 +55,7 @@ def test_the_command_writes_numbers_and_a_figure(random_run, capsys, tmp_path):
     words = ("guard", "audit", str(random_run), "--per-reason", "4", "--no-frontier", "--json", "--out", str(tmp_path))
     assert run_cli(*words) == 0
     content = json.loads(capsys.readouterr().out)
+    assert content["domain"] == "llm"
     assert content["recall"].keys() == {"value", "low", "high"}
     assert json.loads((tmp_path / "audit.json").read_bytes())["by_reason"] == content["by_reason"]
     assert (tmp_path / "audit.png").read_bytes().startswith(b"\x89PNG")
@@ -79,6 +80,26 @@ def test_a_log_of_another_run_is_refused(random_run, tmp_path):
     pq.write_table(table.set_column(column, "executed", [changed]), path)
     with pytest.raises(HandrailError, match="decides otherwise than its log"):
         audit_run(rerun(tmp_path / "run"), AuditOptions(per_reason=1))
+
+
+@pytest.mark.parametrize(
+    ("entry", "says"),
+    [
+        ({"stress": {"name": "kv-cut"}}, "was made under stress kv-cut, which an audit cannot replay"),
+        ({"isolation": {"timeout_s": 0.1}}, "was made under --isolate"),
+    ],
+)
+def test_a_run_that_no_replay_repeats_is_refused(random_run, tmp_path, capsys, entry, says):
+    shutil.copytree(random_run, tmp_path / "run")
+    path = tmp_path / "run" / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | entry))
+    assert run_cli("guard", "audit", str(tmp_path / "run")) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_a_margin_that_is_no_number_is_refused(random_run, capsys):
+    assert run_cli("guard", "audit", str(random_run), "--margin", "inf") == 2
+    assert "--margin inf is no share" in capsys.readouterr().err
 
 
 def test_a_log_that_is_cut_off_or_something_else_is_refused(random_run, tmp_path, capsys):

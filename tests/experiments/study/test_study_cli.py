@@ -32,7 +32,9 @@ def test_a_config_that_is_not_there_is_named(capsys, tmp_path):
 
 def test_nothing_to_report_is_said(capsys, tmp_path):
     out = tmp_path / "out"
-    complaint = refused(
-        capsys, "--quick", "--only", "llm", "--report-only", "-q", "--data", str(tmp_path), "--out", str(out)
-    )
+    given = ("--quick", "--only", "llm", "--report-only", "-q", "--data", str(tmp_path), "--out", str(out))
+    assert "--report-only: there is no study folder" in refused(capsys, *given)
+    assert not out.exists()
+    out.mkdir()
+    complaint = refused(capsys, *given)
     assert "no cell of the study is complete" in complaint

@@ -110,7 +110,8 @@ def test_audits_in_the_folder_are_taken_in(made):
     folder = out / "audits"
     folder.mkdir()
     precision, recall = ({"value": v, "low": v - 0.1, "high": 1.0} for v in (0.9, 0.8))
-    audit = {"decisions": 12, "precision": precision, "recall": recall}
+    audit = {"domain": "llm", "decisions": 12, "precision": precision, "recall": recall}
+    check_folder(folder.parent)
     (folder / "llm-random.json").write_text(json.dumps(audit), encoding="utf-8")
     (folder / "cluster-random.json").write_text("{}", encoding="utf-8")
     content, files = evaluate_study(bench, ["handrail", "study", "guard"], remarks)
@@ -120,6 +121,12 @@ def test_audits_in_the_folder_are_taken_in(made):
     (folder / "llm-random.json").write_text('{"decisions": 12}', encoding="utf-8")
     with pytest.raises(HandrailError, match=r"llm-random\.json: no audit with precision and recall"):
         evaluate_study(bench, ["handrail", "study", "guard"], remarks)
+    (folder / "llm-random.json").write_text(json.dumps({**audit, "domain": "cluster"}), encoding="utf-8")
+    with pytest.raises(HandrailError, match="is an audit of domain cluster; name it cluster-SOMETHING"):
+        evaluate_study(bench, ["handrail", "study", "guard"], remarks)
+    (folder / "llm-random.json").rename(folder / "mine.json")
+    with pytest.raises(HandrailError, match=r"mine\.json: whose audit is this"):
+        evaluate_study(bench, ["handrail", "study", "guard"], remarks)
     rmtree(folder)
 
 
@@ -127,6 +134,12 @@ def test_a_folder_with_something_else_is_refused(tmp_path):
     (tmp_path / "letters.txt").write_text("dear")
     with pytest.raises(HandrailError, match="something else than a study"):
         check_folder(tmp_path)
+    (tmp_path / "study.json").write_text('{"x": 1}')
+    (tmp_path / "runs").mkdir()
+    with pytest.raises(HandrailError, match="something else than a study"):
+        check_folder(tmp_path)
+    (tmp_path / "new" / "audits").mkdir(parents=True)
+    check_folder(tmp_path / "new")
 
 
 @pytest.mark.parametrize("name", ["guard_study_quick", "guard_study_full"])
@@ -140,16 +153,29 @@ def test_bundled_configs_are_understood(name):
         assert roles >= {"clean", "shift", "system", "sensor", "policy", "adversary"}
 
 
+def small(trace=(), block=(), **llm) -> str:
+    """A study of one cell in JSON, which is YAML too, with some fields changed."""
+    cell = {"name": "a", "role": "clean", "traces": ["a"], "policies": ["bundled"], **dict(block)}
+    study = {"traces": {"a": {"file": "b", **dict(trace)}}, "blocks": [cell], **llm}
+    return json.dumps({"name": "x", "domains": {"llm": study}})
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
         ("name: [", "no valid YAML in line 1"),
-        ("name: x\ndomains: {}\nseeds: 1", "seeds: Extra inputs"),
-        (
-            "name: x\ndomains: {llm: {traces: {}, blocks: [{name: a, role: clean, traces: [b], policies: [c]}]}}",
-            "no trace",
-        ),
-        ("name: x\ndomains: {llm: {traces: {a: {file: b, scenario: {gpus: 1}}}, blocks: []}}", "scenario.gpus"),
+        (small()[:-1] + ', "seeds": 1}', "seeds: Extra inputs"),
+        ("name: x\ndomains: {}", "domains: Dictionary should have at least 1 item"),
+        ("name: ../x\ndomains: {}", "name: String should match"),
+        ("name: x\nname: y\ndomains: {}", "line 2: name stands there twice; remove one"),
+        ("name: x\nbar: {pooled: .nan}\ndomains: {}", "bar.pooled: Input should be a finite number"),
+        (small(block={"traces": ["c"]}), "no trace"),
+        (small(block={"loads": [-1]}), "blocks.0.loads.0: Input should be greater than 0"),
+        (small(trace={"scenario": {"gpus": 1}}), "scenario.gpus"),
+        (small(trace={"rows": [9, 3], "validation_rows": [0, 3]}), "rows needs 0 <= first < last"),
+        (small(learned=["c"]), "learned names c, which no block has"),
+        (small(guard="no.yaml"), "guard: there is no file no.yaml"),
+        (small(blocks=[]), "blocks: Tuple should have at least 1 item"),
     ],
 )
 def test_mistakes_in_a_config_are_named(text, complaint):
