@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..traces.errors import HandrailError
+
 if TYPE_CHECKING:
     from ..policies.guards import GuardConfig
     from ..policies.learning.executed_actions import LearnFrom
+    from .domains import Domain
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,38 @@ class TrainingOptions:
     guard: GuardConfig | None = None
     learn_from: LearnFrom | None = None
     violation_limit: float | None = None
+
+
+SEARCH_FLAGS = ("iterations", "population", "elites", "windows", "per-iteration", "window-requests")
+"""Options that only the search has."""
+
+WITH_HIDDEN = {"llm": ("cem",), "cluster": ("maskable-ppo", "cem"), "prefetch": ("ppo", "cem")}
+"""Algorithms whose scorer may have hidden layers of a user's choice, by domain."""
+
+
+def check_given(domain: Domain, algorithm: str, given: Iterable[str]) -> None:
+    """Refuse options that a user gave and the algorithm would not read.
+
+    Args:
+        domain: The domain.
+        algorithm: What ``--algo`` takes; one that the domain does not have is left to the training.
+        given: Names of the options that were given, as on the command line without their hyphens in front.
+
+    Raises:
+        HandrailError: The algorithm has no use for one of them.
+    """
+    if algorithm not in domain.algorithms:
+        return
+    users: dict[str, tuple[str, ...]] = dict.fromkeys(SEARCH_FLAGS, ("cem",))
+    users["hidden"] = WITH_HIDDEN[domain.name]
+    users["steps"] = tuple(name for name in domain.algorithms if name != "cem")
+    for flag in given:
+        if algorithm not in users[flag]:
+            raise HandrailError(f"--{flag} goes with --algo {_or(users[flag])}, not {algorithm}; leave it out")
+
+
+def _or(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,7 @@ class CalibrationRun:
 def guard_thresholds(policy_spec: str, system: Any, guard_file: Path | None = None) -> GuardConfig:
     """The guard in a file, else that of a policy folder (``guard.json``), else the default of the system's domain.
 
-    It is fitted to the system.
+    It is fitted to the system. Whether there is such a policy is not asked: ``Domain.make_policy`` says that.
 
     Args:
         policy_spec: What ``--policy`` takes.

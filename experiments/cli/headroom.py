@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from ...traces.errors import HandrailError
 from . import options
 from .grouped import grouped
 from .output import print_json, remarks, stdout_console
@@ -51,14 +53,16 @@ def headroom(
 
     A problem whose headroom is under 5 % is declared not worth learning.
     """
-    import tempfile
-
     chosen, own = options.chosen(domain, serving, cluster, prefetching)
     load = options.default_load(chosen, traffic)
     scenario = options.build_scenario(chosen, traffic, own.scenario_fields(), split=split, load=load, seed=seed)
     own.check()
     options.check_name(traffic.trace)
     policy = chosen.default_policy if policy is None else policy
+    if windows > items:
+        raise HandrailError(f"--windows {windows} is more than --items {items}; take fewer windows, or more items")
+    if work is not None:
+        _make_folder(work)
     with remarks(quiet or json) as told, tempfile.TemporaryDirectory() as scratch:
         told.say("reading the trace")
         loaded = own.read_trace(traffic)
@@ -88,6 +92,22 @@ def headroom(
         console.print(_verdict(statistic, content[statistic]), soft_wrap=True)
 
 
+def _make_folder(work: Path) -> None:
+    """Make the folder of ``--work``, before any replay.
+
+    Raises:
+        HandrailError: It cannot be made or written.
+    """
+    if work.exists() and not work.is_dir():
+        raise HandrailError(f"--work {work}: is a file; name a folder")
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=work):
+            pass
+    except OSError as error:
+        raise HandrailError(f"--work {work}: cannot be written ({error.strerror}); choose another folder") from None
+
+
 def _table(content: dict[str, Any]) -> Any:
     from rich.table import Table
 
@@ -112,6 +132,7 @@ def _verdict(statistic: str, found: dict[str, Any]) -> str:
     if found["headroom"] is None:
         return f"{statistic}: the fallback's falls among the lost; there is no headroom to speak of"
     worth = "worth learning" if found["worth_learning"] else "not worth learning (under 5 %)"
-    taken = found["learned_share"]
+    # A share of next to nothing is a large number that says nothing.
+    taken = found["learned_share"] if found["worth_learning"] else None
     share = "" if taken is None else f"; the learned policy takes {taken:.0%} of it"
     return f"{statistic}: headroom {found['headroom']:.1%}, {worth}{share}"

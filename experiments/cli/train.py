@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...traces.errors import HandrailError
-from ..finalists import TrainingOptions
+from ..finalists import SEARCH_FLAGS, TrainingOptions, check_given
 from . import options
 from .grouped import grouped
 from .output import print_json, remarks, stdout_console
 
 if TYPE_CHECKING:
     from ...policies.guards import GuardConfig
+
+DEFAULTS = TrainingOptions()
+FIELDS = {"per-iteration": "per_iteration", "window-requests": "window_items"}
+"""Fields of the training's options that are not named as on the command line."""
 
 
 @grouped
@@ -36,23 +40,47 @@ def train(
         str | None, typer.Option(help="Heuristic that scores are relative to; by default the domain's.")
     ] = None,
     seed: options.Seed = 0,
-    iterations: Annotated[int, typer.Option(min=1, help="cem: iterations.")] = 12,
-    population: Annotated[int, typer.Option(min=3, help="cem: candidates an iteration.")] = 32,
-    elites: Annotated[int, typer.Option(min=2, help="cem: best candidates that the search follows.")] = 8,
+    iterations: Annotated[
+        int | None, typer.Option(min=1, help=f"cem: iterations; by default {DEFAULTS.iterations}.")
+    ] = None,
+    population: Annotated[
+        int | None, typer.Option(min=3, help=f"cem: candidates an iteration; by default {DEFAULTS.population}.")
+    ] = None,
+    elites: Annotated[
+        int | None,
+        typer.Option(min=2, help=f"cem: best candidates that the search follows; by default {DEFAULTS.elites}."),
+    ] = None,
     hidden: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="One or two hidden layers of the scorer; none for a linear one. Not for "
+            help="One or two hidden layers of the scorer; by default none, a linear one. Not for "
             "bandit, and of llm for cem alone.",
             metavar="N[,N]",
         ),
-    ] = "",
-    windows: Annotated[int, typer.Option(min=1, help="cem: stretches of training traffic.")] = 6,
-    per_iteration: Annotated[int, typer.Option(min=1, help="cem: stretches that an iteration replays.")] = 2,
+    ] = None,
+    windows: Annotated[
+        int | None, typer.Option(min=1, help=f"cem: stretches of training traffic; by default {DEFAULTS.windows}.")
+    ] = None,
+    per_iteration: Annotated[
+        int | None,
+        typer.Option(min=1, help=f"cem: stretches that an iteration replays; by default {DEFAULTS.per_iteration}."),
+    ] = None,
     window_requests: Annotated[
-        int, typer.Option(min=100, help="cem: longest stretch, in requests (jobs, accesses).")
-    ] = 12_000,
-    steps: Annotated[int, typer.Option(min=1, help="Environment steps, of all but cem; bandit: decisions.")] = 500_000,
+        int | None,
+        typer.Option(
+            min=100,
+            help=f"cem: longest stretch, in requests (jobs, accesses); by default {DEFAULTS.window_items:,}.",
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help=f"Environment steps, of all but cem; by default {DEFAULTS.steps:,}. They are rounded up to whole "
+            "rollouts: of 4,096 steps for ppo (llm), ppo-lagrangian, bc-residual and maskable-ppo, 512 a tenant for "
+            "ppo (prefetch), 8 for dqn; bandit: decisions, rounded up to whole replays.",
+        ),
+    ] = None,
     guarded: Annotated[
         bool, typer.Option("--guarded", help="Train, select and report behind the domain's guard.")
     ] = False,
@@ -97,18 +125,23 @@ def train(
     algo = chosen.algorithms[0] if algo is None else algo
     if learn_from not in (None, "proposed", "executed"):
         raise HandrailError(f"--learn-from {learn_from!r} is unknown; choose proposed or executed")
+    given = {
+        "iterations": iterations,
+        "population": population,
+        "elites": elites,
+        "hidden": None if hidden is None else _layers(hidden),
+        "windows": windows,
+        "per-iteration": per_iteration,
+        "window-requests": window_requests,
+        "steps": steps,
+    }
+    given = {flag: value for flag, value in given.items() if value is not None}
+    check_given(chosen, algo, given)
     check_policy_folder(out)
     training = TrainingOptions(
+        **{FIELDS.get(flag, flag): value for flag, value in given.items()},
         algorithm=algo,
         seed=seed,
-        iterations=iterations,
-        population=population,
-        elites=elites,
-        hidden=_layers(hidden),
-        windows=windows,
-        per_iteration=per_iteration,
-        window_items=window_requests,
-        steps=steps,
         workers=min(workers, os.cpu_count() or 1),
         guarded=guarded,
         guard=_guard_of(guard),
@@ -118,13 +151,8 @@ def train(
     # The command that gives the same policy: base names for paths, and only what is not empty.
     command = ["handrail", "train", *options.domain_words(chosen), "--trace", Path(traffic.trace).name, "--algo", algo]
     command += [*traffic.words(load), *own.train_words(scenario), *(["--hidden", hidden] if hidden else [])]
-    searched = ("iterations", "population", "elites", "windows", "per_iteration")
-    if algo == "cem":
-        for name in searched:
-            command += [f"--{name.replace('_', '-')}", str(getattr(training, name))]
-        command += ["--window-requests", str(window_requests)]
-    else:
-        command += ["--steps", str(steps)]
+    for flag in SEARCH_FLAGS if algo == "cem" else ("steps",):
+        command += [f"--{flag}", str(getattr(training, FIELDS.get(flag, flag)))]
     command += [*(["--guarded"] if guarded else []), *(["--guard", guard.name] if guard is not None else [])]
     command += [] if learn_from is None else ["--learn-from", learn_from]
     if violation_limit is not None:

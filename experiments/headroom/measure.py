@@ -103,9 +103,11 @@ def measure_headroom(
         on_progress: Told how far it is.
 
     Raises:
-        HandrailError: The learned policy fails on the way, or an option is out of range.
+        HandrailError: The learned policy fails on the way, there are more windows than items, or an option is out of
+            range.
     """
     prepared = _shortened(prepared, options.items)
+    _check_windows(prepared, options.windows)
     domain, scenario = prepared.domain, prepared.scenario
     rivals = [name for name in domain.rivals(prepared.system) if name != scenario.fallback]
     contenders = [
@@ -126,7 +128,8 @@ def measure_headroom(
     seen = run_jobs(partial(_replay, prepared), contenders, options.workers, one_more)
     runs = dict(zip(contenders, seen, strict=True))
     fallback = runs[contenders[0]]
-    edges = _edges(fallback, options.windows)
+    assert fallback is not None, "the fallback ends its run"
+    edges = _edges(fallback.arrival_s, options.windows)
 
     found: dict[str, dict[str, Any]] = {}
     heuristics = {c.name: s for c, s in runs.items() if c.kind in ("fallback", "heuristic") and s is not None}
@@ -136,7 +139,6 @@ def measure_headroom(
     if learned is None:
         raise HandrailError(f"--policy {policy}: raised or acted illegally on the way; name one that ends its run")
     searched = _search(prepared, options, work, say, on_progress) if options.iterations else None
-    assert fallback is not None
     for statistic in STATISTICS:
         found[statistic] = _compare(statistic, fallback, heuristics, placebos, searched, lookahead, learned, edges)
     return {
@@ -156,6 +158,26 @@ def _shortened(prepared: Prepared, items: int) -> Prepared:
         return prepared
     trace = prepared.trace.head(items)
     return replace(prepared, trace=trace, measured=measured_window(trace, prepared.domain.margins))
+
+
+def _check_windows(prepared: Prepared, windows: int) -> None:
+    """Refuse windows without an item, before any replay.
+
+    Raises:
+        HandrailError: There would be one.
+    """
+    arrival_s = np.asarray(prepared.trace.arrival_s)
+    arrival_s = arrival_s[prepared.measured.mask(arrival_s)]
+    if windows > len(arrival_s):
+        raise HandrailError(
+            f"--windows {windows}: the stretch has only {len(arrival_s):,} measured {prepared.domain.items}; "
+            "take fewer windows, or a longer stretch by --items"
+        )
+    if (np.bincount(_window_of(arrival_s, _edges(arrival_s, windows)), minlength=windows) == 0).any():
+        raise HandrailError(
+            f"--windows {windows}: a window would have none of the {len(arrival_s):,} measured "
+            f"{prepared.domain.items}, of which some arrive at once; take fewer windows"
+        )
 
 
 def _replay(prepared: Prepared, contender: _Contender) -> _Seen | None:
@@ -251,10 +273,14 @@ def _set_up(domain: str) -> Any:
     return arm_search
 
 
-def _edges(seen: _Seen | None, windows: int) -> NDArray[np.float64]:
+def _edges(arrival_s: NDArray[np.float64], windows: int) -> NDArray[np.float64]:
     """Window bounds in time, with equally many arrivals each; shape (windows - 1,)."""
-    assert seen is not None, "the fallback ends its run"
-    return np.quantile(seen.arrival_s, np.arange(1, windows) / windows)
+    return np.quantile(arrival_s, np.arange(1, windows) / windows)
+
+
+def _window_of(arrival_s: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Number of the window that each arrival falls into."""
+    return np.searchsorted(edges, arrival_s, side="right")
 
 
 def statistic_of(values: NDArray[np.float64], statistic: str) -> float:
@@ -263,7 +289,7 @@ def statistic_of(values: NDArray[np.float64], statistic: str) -> float:
 
 
 def _by_window(seen: _Seen, statistic: str, edges: NDArray[np.float64]) -> NDArray[np.float64]:
-    place = np.searchsorted(edges, seen.arrival_s, side="right")
+    place = _window_of(seen.arrival_s, edges)
     return np.array([statistic_of(seen.value[place == k], statistic) for k in range(len(edges) + 1)])
 
 
@@ -271,10 +297,7 @@ def _pieced(runs: Sequence[_Seen], statistic: str, edges: NDArray[np.float64]) -
     """The statistic over all items when each window has the run that is best in it."""
     each = np.array([_by_window(run, statistic, edges) for run in runs])
     best = each.argmin(axis=0)
-    values = [
-        runs[int(k)].value[np.searchsorted(edges, runs[int(k)].arrival_s, side="right") == window]
-        for window, k in enumerate(best)
-    ]
+    values = [runs[int(k)].value[_window_of(runs[int(k)].arrival_s, edges) == window] for window, k in enumerate(best)]
     return statistic_of(np.concatenate(values), statistic)
 
 

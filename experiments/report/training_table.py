@@ -51,8 +51,8 @@ def during_lines(during: Mapping[str, int | float], guarded: bool) -> list[str]:
     lines = [f"missed while training ({where}): {counts}, {during['violations_per_1000']:.4g} per 1,000{beside}"]
     if guarded:
         lines.append(
-            f"the guard weighed {during['asked']:,.0f} of {during['decisions']:,.0f} decisions and put another action "
-            f"in place of {during['interventions']:,.0f}"
+            f"of {during['decisions']:,.0f} decisions the guard weighed {during['asked']:,.0f} and replaced "
+            f"{during['interventions']:,.0f} of these; at the other {during['fallback_ruled']:,.0f} the fallback ruled"
         )
     if "multiplier" in during:
         lines.append(

@@ -30,7 +30,7 @@ from ...traces.errors import HandrailError
 from ..domains import domain_named, domain_of
 from ..guarding import GUARD_FILE, calibrated, calibration_jobs, guard_thresholds, run_calibration
 from ..provenance import source_hash
-from ..scenario import Scenario, cut_window, prepare
+from ..scenario import Scenario, check, cut_window, prepare
 from ..scorer_search import sample_observations
 from ..splits import cut_split
 from ..tail_search import LOST_LOG_RATIO, TAIL_QUANTILES, TrafficWindow, replay_network, traffic_windows
@@ -161,12 +161,15 @@ def train_adversary(
         on_progress: Told the candidates scored and their number.
 
     Raises:
-        HandrailError: An option is out of range, the trace has no validation part, or the checkpoint is of another
-            search.
+        HandrailError: An option is out of range, ``guarded_policy`` is no policy of the domain, the trace has no
+            validation part, or the checkpoint is of another search.
     """
     domain = domain_named(scenario.domain)
-    prepared = prepare(trace, scenario.model_copy(update={"split": "validation"}), say)
+    check(scenario)
     window = cut_window(trace, scenario)
+    # Only its guard is attacked, but a name that is no policy's would mean the domain's default guard.
+    domain.make_policy(guarded_policy, domain.system(scenario, window), scenario.seed)
+    prepared = prepare(trace, scenario.model_copy(update={"split": "validation"}), say)
     say("calibrating the guard")
     part = cut_split(window, "validation", domain.margins)
     capacity_per_s = domain.capacity_per_s(prepared, part, say)

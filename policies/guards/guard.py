@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Literal
+from numbers import Real
+from typing import Any, Literal, get_args
 
 from ...traces.errors import HandrailError
 from .checks.base import Check, ExecutionWatcher
+from .checks.base import Stage as CheckStage
 from .context import CheckContext
 from .rollout import Stage
 from .supervisor import State, Supervisor, SupervisorConfig
-from .verdict import Verdict, accepted_by
+from .verdict import VERDICT_KINDS, Verdict, accepted_by
 
 _WAITING = {
     reason: Verdict("veto", "supervisor", reason) for reason in ("open", "awaiting-probe-outcomes", "control-block")
 }
 _SHADOW = Verdict("veto", "supervisor", "shadow")
 _UNCHECKED = accepted_by("none")
+_STAGES: tuple[str, ...] = get_args(CheckStage)
 _UNUSABLE = Verdict("veto", "supervisor", "unusable-proposal")
 
 Charge = Literal["none", "nominal"]
@@ -55,11 +59,13 @@ class Guard:
             charge: What of the checks' cost is added to the decision latency.
 
         Raises:
-            HandrailError: Two checks have the same name.
+            HandrailError: Two checks have the same name, or a check has no stage or no cost that there can be.
         """
         names = [check.name for check in checks]
         if len(set(names)) != len(names):
             raise HandrailError(f"the guard's checks must have distinct names, got {', '.join(names)}; remove one")
+        for check in checks:
+            _check_form(check)
         by_cost = sorted(checks, key=lambda check: check.cost_us)
         self.sensor_checks = tuple(check for check in by_cost if check.stage == "sensors")
         self.outcome_checks = tuple(check for check in by_cost if check.stage == "outcomes")
@@ -115,8 +121,13 @@ class Guard:
         for check in checks:
             verdict = check.judge(context)
             self.said.append(verdict)
-            if verdict.kind == "trip" or (verdict.kind == "veto" and objection is None):
+            kind = verdict.kind
+            if kind == "accept":
+                continue
+            if kind == "trip" or (kind == "veto" and objection is None):
                 objection = verdict
+            elif kind != "veto":
+                raise _unknown_kind(check, verdict)
         if objection is not None and objection.kind == "trip":
             self.supervisor.trip(context.now_s, context.decision, objection.reason)
         return objection
@@ -132,6 +143,8 @@ class Guard:
             said.append(verdict)
             self.cost_us += check.cost_us
             if verdict.kind != "accept":
+                if verdict.kind not in VERDICT_KINDS:
+                    raise _unknown_kind(check, verdict)
                 fault = check.fault
                 break
         else:
@@ -148,3 +161,28 @@ class Guard:
         """Tell the checks that keep account of it what is executed at this decision."""
         for check in self._watchers:
             check.note_executed(context, action)
+
+
+def _check_form(check: Check) -> None:
+    """Refuse a check that would never be run, or that has no place in the order of costs.
+
+    Raises:
+        HandrailError: It is such a check.
+    """
+    if check.stage not in _STAGES:
+        raise HandrailError(f"check {check.name!r}: its stage is {check.stage!r}; it must be one of {_or(_STAGES)}")
+    cost_us: Any = check.cost_us
+    if isinstance(cost_us, bool) or not isinstance(cost_us, Real) or not 0.0 <= float(cost_us) < math.inf:
+        raise HandrailError(
+            f"check {check.name!r}: its cost_us is {cost_us!r}; it must be a finite number of microseconds, 0 or more"
+        )
+
+
+def _unknown_kind(check: Check, verdict: Verdict) -> HandrailError:
+    return HandrailError(
+        f"check {check.name!r}: its verdict is of kind {verdict.kind!r}; it must be one of {_or(VERDICT_KINDS)}"
+    )
+
+
+def _or(words: Sequence[str]) -> str:
+    return f"{', '.join(words[:-1])} or {words[-1]}"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 VerdictKind = Literal["accept", "veto", "trip"]
+VERDICT_KINDS: tuple[str, ...] = get_args(VerdictKind)
 
 
 @dataclass(frozen=True, slots=True)

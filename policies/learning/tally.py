@@ -16,7 +16,8 @@ class TrainingTally:
         judged: Outcomes revealed: ended requests, ended jobs, intervals between prefetch decisions.
         violations: Of these, service-level objectives missed.
         asked: Decisions at which the guard weighed the agent's choice; all of them without a guard.
-        interventions: Decisions at which the guard executed something else than the agent's choice.
+        interventions: Of these, decisions at which the guard executed something else than the agent's choice.
+        fallback_ruled: All other decisions: the choice was not weighed, since the fallback (or the last rung) ruled.
         multiplier: Lagrange multiplier after the last rollout; None where there is none.
         limit: Share of missed objectives that the multiplier enforces; None where there is none.
         clone_agreement: Share of held-out decisions in which the clone of the fallback chose as it did; None without.
@@ -27,6 +28,7 @@ class TrainingTally:
     violations: int = 0
     asked: int = 0
     interventions: int = 0
+    fallback_ruled: int = 0
     multiplier: float | None = None
     limit: float | None = None
     clone_agreement: float | None = None
@@ -39,8 +41,11 @@ class TrainingTally:
             self.decisions += 1
             self.judged += int(info.get("judged", 0))
             self.violations += int(info.get("cost", 0.0))
-            self.asked += bool(info.get("asked", True))
-            self.interventions += bool(info.get("intervened", False))
+            if info.get("asked", True):
+                self.asked += 1
+                self.interventions += bool(info.get("intervened", False))
+            else:
+                self.fallback_ruled += 1
 
     @property
     def per_1000(self) -> float:
@@ -56,6 +61,7 @@ class TrainingTally:
             "violations_per_1000": self.per_1000,
             "asked": self.asked,
             "interventions": self.interventions,
+            "fallback_ruled": self.fallback_ruled,
             "multiplier": self.multiplier,
             "violation_limit": self.limit,
             "clone_agreement": self.clone_agreement,

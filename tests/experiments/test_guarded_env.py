@@ -90,6 +90,24 @@ def test_gymnasium_accepts_it_and_makes_it_again_from_its_spec(domain: str):
         assert other.session.policy.recorder.log_hash() == env.session.policy.recorder.log_hash()
 
 
+@pytest.mark.parametrize("domain", IDS)
+def test_a_pickled_copy_in_mid_episode_steps_as_the_original(domain: str):
+    env = GuardedEnv(make(domain))
+    env.reset(seed=0)
+    for _ in range(5):
+        env.step(legal(env, np.random.default_rng(0)))
+    copied = pickle.loads(pickle.dumps(env))
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        action = legal(env, rng)
+        (seen, *rest), (seen_too, *rest_too) = env.step(action), copied.step(action)
+        np.testing.assert_array_equal(seen, seen_too)
+        assert rest == rest_too
+        if rest[1]:
+            break
+    assert copied.session.policy.recorder.log_hash() == env.session.policy.recorder.log_hash()
+
+
 @pytest.mark.skipif(not find_spec("stable_baselines3"), reason="needs Stable-Baselines3")
 @pytest.mark.parametrize("domain", IDS)
 def test_stable_baselines_accepts_it(domain: str):

@@ -53,7 +53,8 @@ def test_every_step_by_step_algorithm_trains_behind_the_guard(algorithm: str, tm
     assert during["decisions"] >= 600
     assert during["outcomes"] > 400
     assert during["interventions"] > 0
-    assert during["asked"] <= during["decisions"]
+    assert during["asked"] + during["fallback_ruled"] == during["decisions"]
+    assert during["interventions"] <= during["asked"]
     assert list(report.test)[:2] == ["learned", "learned, guarded"]
     card = load_policy(tmp_path / "p", layout_for(2)).card
     assert card.metrics["training"] == during
@@ -87,10 +88,26 @@ def test_without_a_guard_everything_is_counted_and_no_guard_is_written(tmp_path:
     report = train(tmp_path / "p", algorithm="ppo")
     assert report.during is not None
     assert report.during["outcomes"] > 400
-    assert report.during["interventions"] == 0
+    assert report.during["interventions"] == report.during["fallback_ruled"] == 0
     assert "learned, guarded" not in report.test
     assert not (tmp_path / "p" / GUARD_FILE).exists()
     assert "(no guard)" in during_lines(report.during, guarded=False)[0]
+
+
+def test_what_the_guard_did_is_told_in_numbers_that_add_up():
+    tally = TrainingTally()
+    tally.note(
+        [
+            {"judged": 1, "cost": 1.0, "asked": True, "intervened": False},
+            {"judged": 1, "cost": 0.0, "asked": True, "intervened": True},
+            {"asked": False, "intervened": True},
+            {"asked": False, "intervened": False},  # the fallback ruled, and chose as the agent would have
+            {"absent": True},
+        ]
+    )
+    assert (tally.decisions, tally.asked, tally.interventions, tally.fallback_ruled) == (4, 2, 1, 2)
+    _, told = during_lines(tally.to_json(), guarded=True)
+    assert told == "of 4 decisions the guard weighed 2 and replaced 1 of these; at the other 2 the fallback ruled"
 
 
 def test_a_search_scores_and_reports_behind_the_guard_and_resumes_behind_the_same_only(tmp_path: Path):

@@ -5,16 +5,23 @@ from __future__ import annotations
 import json
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import typer
 
 from handrail.envs.llm_serving import layout_for
 from handrail.experiments.cli import main
+from handrail.experiments.cli.app import app
+from handrail.experiments.domains import DOMAINS, domain_named
+from handrail.experiments.domains.cluster_training import ENVIRONMENTS as CLUSTER_ENVIRONMENTS
 from handrail.experiments.domains.llm import LLMScenario
-from handrail.experiments.finalists import TrainingOptions
+from handrail.experiments.domains.llm_training import ENVIRONMENTS
+from handrail.experiments.finalists import TrainingOptions, check_given
 from handrail.experiments.training import TrainingReport, train_policy
 from handrail.policies import HEURISTICS, load_policy
+from handrail.policies.learning import dqn, maskable_ppo, ppo, prefetch_ppo
 from handrail.traces import RequestTrace, load_trace
 from handrail.traces.errors import HandrailError
 
@@ -148,6 +155,76 @@ def test_mistakes_end_with_2_and_one_line(
     assert text == ""
     assert message in errors
     assert errors.count("\n") == 1
+
+
+SEARCH_FLAGS = ["iterations", "population", "elites", "windows", "per-iteration", "window-requests"]
+UNUSED = [
+    *(("llm", algo, flag, "cem") for algo in ("ppo", "dqn", "ppo-lagrangian", "bc-residual") for flag in SEARCH_FLAGS),
+    *(("llm", algo, "hidden", "cem") for algo in ("ppo", "dqn", "ppo-lagrangian", "bc-residual")),
+    ("llm", "cem", "steps", "ppo, dqn, ppo-lagrangian or bc-residual"),
+    *(("cluster", "maskable-ppo", flag, "cem") for flag in SEARCH_FLAGS),
+    ("cluster", "cem", "steps", "maskable-ppo"),
+    *(("prefetch", algo, flag, "cem") for algo in ("bandit", "ppo") for flag in SEARCH_FLAGS),
+    ("prefetch", "bandit", "hidden", "ppo or cem"),
+    ("prefetch", "cem", "steps", "bandit or ppo"),
+]
+
+
+@pytest.mark.parametrize(("domain", "algorithm", "flag", "users"), UNUSED)
+def test_an_option_that_the_algorithm_has_no_use_for_is_refused(domain: str, algorithm: str, flag: str, users: str):
+    with pytest.raises(HandrailError) as told:
+        check_given(domain_named(domain), algorithm, [flag])
+    assert str(told.value) == f"--{flag} goes with --algo {users}, not {algorithm}; leave it out"
+
+
+def test_every_other_option_is_let_through():
+    refused = {case[:3] for case in UNUSED}
+    for domain in map(domain_named, DOMAINS):
+        for algorithm in domain.algorithms:
+            used = [f for f in [*SEARCH_FLAGS, "hidden", "steps"] if (domain.name, algorithm, f) not in refused]
+            assert len(used) >= 1
+            check_given(domain, algorithm, used)
+
+
+@pytest.mark.parametrize(
+    ("domain", "arguments", "says"),
+    [
+        ("llm", ["--algo", "ppo", "--hidden", "4"], "--hidden goes with --algo cem, not ppo; leave it out"),
+        ("llm", ["--algo", "dqn", "--iterations", "12"], "--iterations goes with --algo cem, not dqn"),
+        ("llm", ["--algo", "ppo", "--per-iteration", "2"], "--per-iteration goes with --algo cem, not ppo"),
+        ("llm", ["--steps", "300"], "--steps goes with --algo ppo, dqn, ppo-lagrangian or bc-residual, not cem"),
+        ("cluster", ["--elites", "5"], "--elites goes with --algo cem, not maskable-ppo; leave it out"),
+        ("prefetch", ["--hidden", "4"], "--hidden goes with --algo ppo or cem, not bandit; leave it out"),
+    ],
+)
+def test_unused_options_are_refused_before_any_work_even_with_their_default(
+    domain: str, arguments: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    code, text, errors = run(capsys, "--domain", domain, "--out", str(tmp_path / "p"), *arguments)
+    assert (code, text, errors.count("\n")) == (2, "", 1)
+    assert says in errors
+    assert not (tmp_path / "p").exists()
+
+
+def test_the_help_says_how_steps_are_rounded_and_what_the_defaults_are():
+    told = {name: str(option.help) for name, option in _options_of_train().items()}
+    whole = [
+        (ppo.SETTINGS["n_steps"] * ENVIRONMENTS["ppo"], "steps for ppo (llm), ppo-lagrangian, bc-residual"),
+        (maskable_ppo.SETTINGS["n_steps"] * CLUSTER_ENVIRONMENTS, "and maskable-ppo"),
+        (prefetch_ppo.SETTINGS["n_steps"] * prefetch_ppo.PrefetchEpisodes().simulators, "a tenant for ppo (prefetch)"),
+        (dqn.SETTINGS["train_freq"] * ENVIRONMENTS["dqn"], "for dqn"),
+    ]
+    assert len({ENVIRONMENTS[name] for name in ("ppo", "ppo-lagrangian", "bc-residual")}) == 1
+    for number, words in whole:
+        assert f"{number:,}" in told["steps"]
+        assert words in told["steps"]
+    assert "by default 500,000" in told["steps"]
+    assert "by default 12," in told["window_requests"]
+
+
+def _options_of_train() -> dict[str, Any]:
+    command: Any = typer.main.get_command(app)
+    return {parameter.name: parameter for parameter in command.commands["train"].params}
 
 
 def test_out_that_is_a_file_is_refused_before_anything_runs(trace_file: Path, capsys: pytest.CaptureFixture[str]):

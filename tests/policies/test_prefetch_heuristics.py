@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -95,6 +96,15 @@ def test_a_fixed_arm_is_that_arm():
     assert [choose(label, observation) for label in MENU] == list(range(len(MENU)))
     assert choose("obl", observation) == OBL
     assert not make("obl").needs_observation
+
+
+@pytest.mark.parametrize("again", [lambda policy: pickle.loads(pickle.dumps(policy)), copy.deepcopy])
+def test_a_fixed_arm_is_copied_whole(again):
+    policy = make("obl")
+    copied = again(policy)
+    assert type(copied) is type(policy)
+    assert (copied.name, copied.arm, copied.knows, copied.arms) == (policy.name, policy.arm, policy.knows, policy.arms)
+    assert copied.predict(arms())[0] == OBL
 
 
 def test_an_arm_must_be_in_the_menu_and_the_menu_as_long_as_the_rows():

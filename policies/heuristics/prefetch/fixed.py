@@ -40,10 +40,20 @@ class FixedArm(PrefetchHeuristic):
     def choose(self, observation: NDArray[np.float32]) -> int:
         return self._row
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by the arm: classes that are made while running cannot be found by their name."""
+        return _unfilled, (self.arm,), self.__dict__
+
 
 @cache
 def _class_of(arm: Arm) -> type[FixedArm]:
     return type("FixedArm", (FixedArm,), {"name": arm.label, "arm": arm, "__module__": __name__})
+
+
+def _unfilled(arm: Arm) -> FixedArm:
+    """An object of the arm's class that pickle fills with what it held."""
+    made = _class_of(arm)
+    return made.__new__(made)
 
 
 def fixed_arm(text: str) -> type[FixedArm]:

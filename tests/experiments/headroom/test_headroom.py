@@ -8,9 +8,14 @@ import numpy as np
 import pytest
 
 from handrail.experiments.cli import main
+from handrail.experiments.cli.headroom import _verdict
+from handrail.experiments.domains.llm import LLMScenario
 from handrail.experiments.headroom import Lookahead
-from handrail.experiments.headroom.measure import _pieced, _Seen, statistic_of
+from handrail.experiments.headroom.measure import _check_windows, _pieced, _Seen, statistic_of
+from handrail.experiments.scenario import prepare
 from handrail.policies import Feedback
+from handrail.traces import RequestTrace
+from handrail.traces.errors import HandrailError
 
 
 class Line:
@@ -76,3 +81,39 @@ def test_foresight_beats_the_fallback_on_the_bundled_trace(capsys):
     assert mean["headroom"] == pytest.approx(
         1 - min(mean[key] for key in ("best_heuristic", "best_heuristic_per_window", "lookahead")) / mean["fallback"]
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--items", "300", "--windows", "400"], "--windows 400 is more than --items 300; take fewer windows"),
+        (["--items", "2000", "--windows", "1999"], "--windows 1999: the stretch has only "),
+        (["--items", "300", "--work", "afile"], "--work afile: is a file; name a folder"),
+        (["--items", "300", "--work", "afile/within"], "--work afile/within: cannot be written (Not a directory)"),
+    ],
+)
+def test_mistakes_end_in_one_line(capsys, tmp_path, monkeypatch, arguments, says):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "afile").write_text("")
+    with pytest.raises(SystemExit) as stopped:
+        main(["headroom", "--quiet", *arguments])
+    captured = capsys.readouterr()
+    assert (stopped.value.code, captured.out, captured.err.count("\n")) == (2, "", 1)
+    assert says in captured.err
+
+
+def test_windows_are_refused_where_arrivals_at_once_leave_one_empty():
+    trace = RequestTrace([0.0] * 8 + [1.0, 2.0], [10] * 10, [5] * 10, name="burst")
+    ready = prepare(trace, LLMScenario(rate=1.0, split="all"))
+    _check_windows(ready, 1)
+    with pytest.raises(HandrailError, match="--windows 5: a window would have none of the 10 measured requests"):
+        _check_windows(ready, 5)
+    with pytest.raises(HandrailError, match="--windows 11: the stretch has only 10 measured requests; take fewer"):
+        _check_windows(ready, 11)
+
+
+@pytest.mark.parametrize(("headroom", "taken"), [(0.02, ""), (0.2, "; the learned policy takes -209% of it")])
+def test_the_share_of_a_headroom_that_is_not_worth_it_is_left_out(headroom, taken):
+    found = {"headroom": headroom, "worth_learning": headroom >= 0.05, "learned_share": -2.09}
+    line = _verdict("mean", found)
+    assert line.endswith("worth learning" + taken if taken else "not worth learning (under 5 %)")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from handrail.experiments.cli import main
+from handrail.policies import bundled_folder
 from handrail.policies.guards import GuardConfig
 
 
@@ -35,6 +36,7 @@ def run(capfd, *arguments):
     return end.value.code, captured.out, captured.err
 
 
+LLM_POLICY = str(bundled_folder("llm"))
 SMALL = ("--replicas", "h100:1,a100:1", "--rate", "1")
 
 
@@ -145,3 +147,22 @@ def test_an_adversary_is_a_policy_folder_with_its_guard_and_resumes(capfd, trace
     assert json.loads(fresh[1])["generations"] == report["generations"]
     code, _, _ = run(capfd, "replay", "--trace", trace_file, *SMALL, "--policy", "worst")
     assert code == 0
+
+
+@pytest.mark.parametrize(
+    ("domain", "policy", "says"),
+    [
+        ("llm", "no_such_policy", "--policy no_such_policy: no such policy folder, and no policy of that name"),
+        ("cluster", "no_such_policy", "--policy no_such_policy: no such policy folder, and no policy of that name"),
+        ("prefetch", "no_such_policy", "--policy no_such_policy: no such policy folder, and no policy of that name"),
+        ("cluster", LLM_POLICY, "field domain is 'llm', but it is asked to decide in domain 'cluster'"),
+        ("prefetch", LLM_POLICY, "field domain is 'llm', but it is asked to decide in domain 'prefetch'"),
+    ],
+)
+def test_an_adversary_attacks_a_policy_that_there_is(capfd, domain, policy, says):
+    small = ("--generations", "1", "--population", "3", "--elites", "2", "--windows", "1", "--window-requests", "150")
+    code, shown, err = run(capfd, "adversary", "--domain", domain, "--policy", policy, *small, "--out", "worst")
+    assert (code, shown, len(err.strip().splitlines())) == (2, "", 1)
+    assert says in err
+    assert policy in err
+    assert not Path("worst").exists()
