@@ -129,8 +129,9 @@ def page(found: dict[Job, Found], jobs: Sequence[Job], limit: float, requests: i
         f"Bundled LLM trace, load 0.8 of `h100:2,a100:2`, fallback expected drain, {steps:,} steps in 4 environments, "
         f"{seeds} seeds (the mean, then each in brackets where they differ in the digits shown). "
         "*Missed while training*: service-level objectives (TTFT 1 s, TPOT 0.1 s) per 1,000 requests that ended. "
-        "*Weighed*: decisions at which the guard asked for the agent's action; *replaced*: of these, at which it executed "
-        f"another (both as shares of all decisions). Validation ({requests:,} requests): p99 TTFT / E2E of the last network over the fallback's. "
+        "*Weighed*: decisions at which the guard asked for the agent's action; *replaced*: of these, at which it "
+        f"executed another (both as shares of all decisions). Validation ({requests:,} requests): p99 TTFT / E2E of "
+        "the last network over the fallback's. "
         f"The Lagrangian limit is the fallback's own share on the train part, {limit:.2%}."
     )
     lines = [
