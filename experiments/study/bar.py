@@ -8,7 +8,7 @@ from typing import Any
 
 from .cells import Cell
 from .config import StudyConfig
-from .evaluate import mean
+from .counted import mean
 from .measure import MEASURES, tail_names
 
 MET, MISSED, OPEN = "met", "missed", "no verdict"

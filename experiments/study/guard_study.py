@@ -17,7 +17,8 @@ from ..report.run_folder import MARKER_KEY, dump_json
 from . import arms
 from .bar import judge_domain
 from .cells import Cell, failures, load_cells
-from .evaluate import evaluate_domain, mean
+from .counted import mean
+from .evaluate import evaluate_domain
 from .figures import cells_figure, frontier_figure, scatter_figure
 from .frontier import determinism, frontier, overhead
 from .measure import tail_names
