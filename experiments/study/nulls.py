@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +16,7 @@ from ...policies.fields import replica_slice
 from ...policies.guards.context import read_action
 
 
-class Switched:
+class Switched(ABC):
     """Asks both and executes the policy's choice where :meth:`rules` says so; else, and on any mistake, the fallback's.
 
     Attributes:
@@ -40,9 +41,9 @@ class Switched:
         """Share of the decisions that were executed from the policy."""
         return self.learned / max(self.decisions, 1)
 
+    @abstractmethod
     def rules(self, now_s: float) -> bool:
         """Whether the policy rules at this decision; called once for each."""
-        raise NotImplementedError
 
     def notify(self, feedback: Feedback) -> None:
         """Take the time and pass everything on."""

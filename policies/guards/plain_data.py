@@ -14,13 +14,16 @@ class RepeatedKey(ValueError):
 
 
 class _Loader(yaml.SafeLoader):
+    """The safe loader, which builds plain data alone and runs nothing; only keys are looked at before it."""
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue  # a list or mapping as a key: the loader itself refuses what cannot be one
             if key.value in seen:
                 raise RepeatedKey(f"line {key.start_mark.line + 1}: {key.value} stands there twice")
-            if isinstance(key.value, str):
-                seen.add(key.value)
+            seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 

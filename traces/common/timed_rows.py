@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -17,7 +18,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-class TimedRows:
+class TimedRows(ABC):
     """Base of the traces of all domains, which are frozen dataclasses. Immutable: copies are the trace itself.
 
     Attributes:
@@ -37,9 +38,9 @@ class TimedRows:
         @property
         def notes(self) -> Mapping[str, Any]: ...
 
+    @abstractmethod
     def take(self, rows: Ints, arrival_s: Floats | None = None) -> Self:
         """The given rows (indices, in the order wanted), with new arrival times where given (shape of ``rows``)."""
-        raise NotImplementedError
 
     def __len__(self) -> int:
         return len(self.arrival_s)
@@ -54,7 +55,7 @@ class TimedRows:
         return self  # immutable, so a fork of a simulation shares it
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        vars(self).update(state)
         freeze_state(state)
 
     def _set(self, attribute: str, value: object) -> None:

@@ -164,6 +164,7 @@ def small(trace=(), block=(), **llm) -> str:
     ("text", "complaint"),
     [
         ("name: [", "no valid YAML in line 1"),
+        ("? [a, b]\n: 1\nname: x", "no valid YAML in line 1"),
         (small()[:-1] + ', "seeds": 1}', "seeds: Extra inputs"),
         ("name: x\ndomains: {}", "domains: Dictionary should have at least 1 item"),
         ("name: ../x\ndomains: {}", "name: String should match"),

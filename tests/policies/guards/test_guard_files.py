@@ -107,6 +107,7 @@ def test_a_users_check_is_read_by_name_and_judges(tmp_path):
             r"checks\.0\.contract\.latency_budget_s: a number is needed, not True",
         ),
         ("checks:\n - check: contract\n   latency_budget_s: 1\n   latency_budget_s: 2", r"line 4: .* twice; remove"),
+        ("? [a, b]\n: 1\nchecks: []", r"line 1: no YAML \(found unhashable key\)"),
         ("checks: [{check: control-breaker, control: blocks}]", r"top level: .*needs supervisor\.rollout"),
         ("- check: contract", r"a guard is a mapping"),
         ("checks: [\n {check: contract}\n supervisor: {}", r"line 3: no YAML"),
